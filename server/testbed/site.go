@@ -1,9 +1,11 @@
 package testbed
 
+import "strings"
+
 // Site is the Caddyfile of a small site with something of everything: pages,
 // an API, redirects, errors, slow and large answers, a proxy to nowhere. The
-// Caddyfile has no word of Evergreen in it.
-func Site(p Ports) string {
+// Caddyfile has no word of Evergreen in it. extra are further lines of the site.
+func Site(p Ports, extra ...string) string {
 	return "{\n" + p.Globals() + "}\n" + `
 localhost {
 	encode zstd gzip
@@ -24,6 +26,7 @@ localhost {
 		respond "{http.request.uuid} ` + filler + `"
 	}
 	respond /upload 204
+` + strings.Join(extra, "\n") + `
 	respond 404
 }
 `
