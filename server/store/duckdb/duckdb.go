@@ -19,6 +19,7 @@ package duckdb
 import (
 	"context"
 	"database/sql"
+	sqldriver "database/sql/driver"
 	"errors"
 	"fmt"
 	"net/url"
@@ -248,18 +249,20 @@ func transact(ctx context.Context, db *sql.DB, f func(*sql.Conn) error) (err err
 		return err
 	}
 	defer conn.Close()
-	if _, err := conn.ExecContext(ctx, "BEGIN TRANSACTION"); err != nil {
+	final := context.WithoutCancel(ctx)
+	if _, err := conn.ExecContext(final, "BEGIN TRANSACTION"); err != nil {
 		return err
 	}
-	final := context.WithoutCancel(ctx)
 	if err = f(conn); err == nil {
 		if err = ctx.Err(); err == nil {
 			_, err = conn.ExecContext(final, "COMMIT")
 		}
 	}
 	if err != nil {
-		// Fails where the engine has rolled back by itself.
+		// Fails where the engine has rolled back by itself. In no case is the
+		// connection used again.
 		_, _ = conn.ExecContext(final, "ROLLBACK")
+		_ = conn.Raw(func(any) error { return sqldriver.ErrBadConn })
 	}
 	return err
 }

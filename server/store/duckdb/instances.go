@@ -65,14 +65,15 @@ func (s *Store) Instances(ctx context.Context, ids []wire.InstanceID) ([]store.I
 	if len(ids) == 0 {
 		return nil, nil
 	}
-	list := make([]driver.UUID, len(ids))
+	// As text: the driver's UUID arguments have the wrong sign.
+	list := make([]string, len(ids))
 	for i, id := range ids {
-		list[i] = driver.UUID(id)
+		list[i] = id.String()
 	}
 	var ins []store.Instance
 	err := s.with(func(db *sql.DB) error {
 		rows, err := db.QueryContext(ctx, `SELECT id, high, seen, counted_window, counted_hour, counted_day, first, last
-			FROM instances WHERE id IN (SELECT unnest(?::UUID[]))`, list)
+			FROM instances WHERE id IN (SELECT unnest(?::VARCHAR[]::UUID[]))`, list)
 		if err != nil {
 			return err
 		}
@@ -102,7 +103,7 @@ func (s *Store) Forget(ctx context.Context, id wire.InstanceID) error {
 	defer s.writing.give()
 	err := s.with(func(db *sql.DB) error {
 		return transact(ctx, db, func(conn *sql.Conn) error {
-			_, err := conn.ExecContext(ctx, "DELETE FROM instances WHERE id = ?::UUID", driver.UUID(id))
+			_, err := conn.ExecContext(ctx, "DELETE FROM instances WHERE id = ?::VARCHAR::UUID", id.String())
 			return err
 		})
 	})

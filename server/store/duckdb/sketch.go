@@ -105,7 +105,7 @@ func encodeRegisters(r []byte) []byte {
 	return out
 }
 
-// maxRegister raises the registers in top to those encoded and returns it; nil
+// raiseRegisters raises the registers in top to those encoded and returns it; nil
 // stands for no registers yet.
 func raiseRegisters(top, enc []byte) ([]byte, error) {
 	if len(enc) < 2 || enc[1] > 16 {
