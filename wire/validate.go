@@ -140,12 +140,12 @@ func (s *Series) clean(m *Metric) (dropped int, err error) {
 	var total uint64
 	n := 0
 	for i, c := range s.Cells {
-		if !seen.add(c) {
-			return 0, fmt.Errorf(".cells[%d]: cell %d is there twice", i, c)
-		}
 		if !m.Valid(Cell(c)) {
 			dropped++
 			continue
+		}
+		if !seen.add(c) {
+			return 0, fmt.Errorf(".cells[%d]: cell %d is there twice", i, c)
 		}
 		v := s.Values[i]
 		if v > MaxCount {
@@ -173,9 +173,6 @@ func (s *Series) cleanHistograms(m *Metric) (dropped int, err error) {
 		if h == nil {
 			return 0, fmt.Errorf(".histograms[%d]: it is null", i)
 		}
-		if !seen.add(h.Cell) {
-			return 0, fmt.Errorf(".histograms[%d]: cell %d is there twice", i, h.Cell)
-		}
 		if uint64(h.First)+uint64(len(h.Buckets)) > Buckets {
 			return 0, fmt.Errorf(".histograms[%d]: buckets %d to %d are more than the %d that there are",
 				i, h.First, uint64(h.First)+uint64(len(h.Buckets)), Buckets)
@@ -183,6 +180,9 @@ func (s *Series) cleanHistograms(m *Metric) (dropped int, err error) {
 		if !m.Valid(Cell(h.Cell)) {
 			dropped++
 			continue
+		}
+		if !seen.add(h.Cell) {
+			return 0, fmt.Errorf(".histograms[%d]: cell %d is there twice", i, h.Cell)
 		}
 		for j, n := range h.Buckets {
 			if n > MaxCount || total+n > MaxCount {
@@ -238,8 +238,8 @@ func (h *Histogram) clean() bool {
 // in the open bucket have no upper bound of their own.
 func bounded(f float64) uint64 { return uint64(min(f, 1<<56)) }
 
-// cells finds duplicates: in a bitmap-free way for the few cells that a series
-// usually has, in a map for many.
+// cells finds duplicates: in a list for the few cells that a series usually
+// has, in a map for many.
 type cells struct {
 	few  []uint64
 	many map[uint64]struct{}
@@ -404,13 +404,13 @@ func cleanGoVersion(s string) string {
 	if !ok {
 		return other
 	}
-	rest, ok = number(rest)
+	rest, ok = cutNumber(rest)
 	if !ok {
 		return other
 	}
 	for _, sep := range []string{".", "rc", "beta"} {
 		if patch, found := strings.CutPrefix(rest, sep); found {
-			if rest, ok = number(patch); !ok {
+			if rest, ok = cutNumber(patch); !ok {
 				return other
 			}
 			break
@@ -447,7 +447,7 @@ func isSemver(s string) bool {
 				return false
 			}
 		}
-		if rest, ok = number(rest); !ok {
+		if rest, ok = cutNumber(rest); !ok {
 			return false
 		}
 	}
@@ -462,8 +462,8 @@ func isSemver(s string) bool {
 	return ok && identifiers(pre)
 }
 
-// number cuts a decimal number without leading zeros, of at most 9 digits, off s.
-func number(s string) (rest string, ok bool) {
+// cutNumber cuts a decimal number without leading zeros, of at most 9 digits, off s.
+func cutNumber(s string) (rest string, ok bool) {
 	n := 0
 	for n < len(s) && isDigit(s[n]) {
 		n++
