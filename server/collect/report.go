@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/klauspost/compress/zstd"
+
 	"github.com/caddy-evergreen/evergreen/server/ingestlog"
 	"github.com/caddy-evergreen/evergreen/wire"
 )
@@ -100,6 +102,9 @@ func (c *Collector) receive(w http.ResponseWriter, r *http.Request, sender netip
 // from it. The same functions read the record again when it is aggregated.
 func (c *Collector) open(rec *ingestlog.Record) (*wire.Report, error) {
 	report, err := rec.Report()
+	if errors.Is(err, zstd.ErrDecoderSizeExceeded) || errors.Is(err, zstd.ErrWindowSizeExceeded) {
+		return nil, &refusal{kind: kindTooLarge, detail: fmt.Sprintf("a report has at most %d bytes when it is decompressed", wire.MaxReport), cause: err}
+	}
 	if err != nil {
 		// What the decoders say is of the sender's own content: it may know.
 		return nil, &refusal{kind: kindUndecodable, detail: err.Error(), cause: err}
