@@ -39,13 +39,16 @@ var maybeAddress = regexp.MustCompile(`\[?[0-9A-Fa-f:.]*[:.][0-9A-Fa-f:.]*(%[0-9
 
 func withoutAddresses(s string) string {
 	return maybeAddress.ReplaceAllStringFunc(s, func(m string) string {
-		a := strings.TrimRight(m, ".:")
-		tail := m[len(a):]
-		if strings.HasSuffix(m, "::") && parseAddr(m).IsValid() {
-			a, tail = m, ""
-		}
-		if parseAddr(a).IsValid() || parseAddr(strings.TrimLeft(a, ".:")).IsValid() {
-			return "[address]" + tail
+		// Punctuation around an address looks like a part of it.
+		for end := len(m); end > 0; end-- {
+			for _, a := range []string{m[:end], strings.TrimLeft(m[:end], ".:")} {
+				if parseAddr(a).IsValid() {
+					return "[address]" + m[end:]
+				}
+			}
+			if c := m[end-1]; c != '.' && c != ':' {
+				break
+			}
 		}
 		return m
 	})
