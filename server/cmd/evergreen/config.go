@@ -43,7 +43,7 @@ type Config struct {
 // Limits bound what senders can ask of the service.
 type Limits struct {
 	// PerSender is how many requests a second one sender (an IPv4 address or
-	// an IPv6 /64) may make on average; 10. The burst is ten times that.
+	// an IPv6 /64) may make on average; 50. The burst is ten times that.
 	PerSender float64 `json:"per_sender"`
 	// Global is the same for all of them together; 20000.
 	Global float64 `json:"global"`
@@ -69,8 +69,8 @@ type Privacy struct {
 
 // Store configures the embedded database.
 type Store struct {
-	MemoryMiB int `json:"memory_mib"` // how much memory it may use; 1024
-	Threads   int `json:"threads"`    // how many; one for each CPU
+	MemoryMiB int64 `json:"memory_mib"` // how much memory it may use; 1024
+	Threads   int   `json:"threads"`    // how many; one for each CPU
 }
 
 // Duration is a time.Duration written as "5m" in JSON.
@@ -93,7 +93,7 @@ func defaultConfig() Config {
 		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")},
 		ReportEvery:    Duration{5 * time.Minute},
 		Log:            "text",
-		Limits:         Limits{PerSender: 10, Global: 20_000},
+		Limits:         Limits{PerSender: 50, Global: 20_000},
 		Retention:      Retention{Raw: Duration{90 * 24 * time.Hour}},
 		Store:          Store{MemoryMiB: 1024},
 	}

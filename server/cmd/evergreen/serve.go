@@ -115,21 +115,19 @@ func newService(config Config, timing wire.Timing, log *slog.Logger, dev string)
 		return nil, err
 	}
 	s.store, err = duckdb.Open(filepath.Join(config.Data, "evergreen.duckdb"), duckdb.Options{
-		MemoryMiB: config.Store.MemoryMiB, Threads: config.Store.Threads,
+		Memory: config.Store.MemoryMiB << 20, Threads: config.Store.Threads,
 	})
 	if err != nil {
 		return nil, err
 	}
-	s.aggregator, err = aggregate.New(aggregate.Config{
+	s.aggregator = aggregate.New(aggregate.Config{
 		LogName: "local", Log: s.reports, Store: s.store, Timing: timing, Logger: log, Registerer: registry,
+		CutFile: filepath.Join(config.Data, "aggregate.cut"),
 	})
-	if err != nil {
-		return nil, err
-	}
 	collector, err := collect.New(collect.Config{
 		Log: s.reports, Geo: countries, Timing: timing, TrustedProxies: config.TrustedProxies,
 		ReportEvery: config.ReportEvery.Duration, Retired: config.Retired,
-		Limits: collect.Limits{PerSender: config.Limits.PerSender, Global: config.Limits.Global},
+		Limits: collect.Limits{Sender: config.Limits.PerSender, Global: config.Limits.Global},
 		Logger: log, Registerer: registry, Forget: s.forget,
 	})
 	if err != nil {
@@ -137,7 +135,7 @@ func newService(config Config, timing wire.Timing, log *slog.Logger, dev string)
 	}
 	pages, err := dashboard.New(dashboard.Config{
 		Store: s.store, Reports: s.reports, Timing: timing, Name: config.Name, Dev: dev, Logger: log,
-		MinInstances: config.Privacy.MinInstances, MinEvents: config.Privacy.MinEvents,
+		Privacy: dashboard.Privacy{MinInstances: config.Privacy.MinInstances, MinEvents: config.Privacy.MinEvents},
 	})
 	if err != nil {
 		return nil, err
@@ -151,13 +149,13 @@ func newService(config Config, timing wire.Timing, log *slog.Logger, dev string)
 	return s, nil
 }
 
-// forget deletes an instance for its signed request: first its state, in step
-// with commits, then its raw reports.
+// forget deletes an instance for its signed request: first its raw reports, so
+// that none can be aggregated again, then its state, in step with commits.
 func (s *service) forget(ctx context.Context, id wire.InstanceID) error {
-	if err := s.aggregator.Forget(ctx, id); err != nil {
+	if err := s.reports.Erase(ctx, id); err != nil {
 		return err
 	}
-	return s.reports.Erase(ctx, id)
+	return s.aggregator.Forget(ctx, id)
 }
 
 func (s *service) healthz(w http.ResponseWriter, r *http.Request) {
