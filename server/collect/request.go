@@ -38,10 +38,10 @@ func (c *Collector) handler(path string, next handlerFunc) http.Handler {
 		start := time.Now()
 		outcome := "ok"
 		if err := c.serve(w, r, next); err != nil {
-			if r.Context().Err() != nil {
-				outcome = "hung_up" // nobody is there to read an answer
-			} else {
-				outcome = string(answer(w, err))
+			// Answered even if nobody seems to be there: what isn't would be a 200.
+			outcome = string(answer(w, err))
+			if errors.Is(err, context.Canceled) {
+				outcome = "hung_up"
 			}
 		}
 		c.m.requests.WithLabelValues(path, outcome).Inc()
