@@ -113,7 +113,7 @@ func (d *Dashboard) compute(ctx context.Context, src source, public bool, a ques
 	if len(hidden) > 0 {
 		groups = append(groups, merge(a.metric, suppressed, hidden))
 	}
-	return d.render(a, groups, len(hidden)), nil
+	return d.express(a, groups, len(hidden)), nil
 }
 
 // latest narrows a's span to its newest complete period that has rows, or,
@@ -228,7 +228,7 @@ func merge(m *wire.Metric, as mark, groups []*group) *group {
 	return all
 }
 
-func (d *Dashboard) render(a question, groups []*group, hidden int) *Answer {
+func (d *Dashboard) express(a question, groups []*group, hidden int) *Answer {
 	ans := &Answer{
 		Metric: a.metric.Name, Kind: a.metric.Kind.String(), Unit: string(a.metric.Unit),
 		Grain: a.grain.String(), From: a.from, To: a.to,

@@ -96,6 +96,9 @@ func (d *Dashboard) readInstance(ctx context.Context, id wire.InstanceID, s span
 		}
 		seen[rec.Number] = true
 		rep, err := rec.Report()
+		if err == nil {
+			_, err = rep.Clean()
+		}
 		if err != nil {
 			d.cfg.Logger.Warn("a stored report can't be read", "number", rec.Number, "err", err)
 			continue

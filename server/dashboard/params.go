@@ -54,7 +54,7 @@ var questionParams = append([]string{"metric", "period", "facet", "value", "labe
 func strict(q url.Values, known []string, repeatable ...string) error {
 	for _, k := range slices.Sorted(maps.Keys(q)) {
 		if !slices.Contains(known, k) {
-			return badParameter("%.60q is no parameter here. Did you mean %q? There are: %s.", k, nearest(k, known), oneOf(known))
+			return badParameter("%.60q is no parameter here.%s There are: %s.", k, guess(k, known), oneOf(known))
 		}
 		if len(q[k]) > 1 && !slices.Contains(repeatable, k) {
 			return badParameter("%q is given %d times; once is enough.", k, len(q[k]))
@@ -83,7 +83,7 @@ func (d *Dashboard) parseSpan(q url.Values) (span, error) {
 			}
 		}
 		if grain == nil {
-			return span{}, badParameter("grain is %.40q. Did you mean %q? There are: %s.", s, nearest(s, names), oneOf(names))
+			return span{}, badParameter("grain is %.40q.%s There are: %s.", s, guess(s, names), oneOf(names))
 		}
 	}
 	if !q.Has("from") && !q.Has("to") {
@@ -93,7 +93,7 @@ func (d *Dashboard) parseSpan(q url.Values) (span, error) {
 		}
 		r, ok := rangeByName(name)
 		if !ok {
-			return span{}, badParameter("range is %.40q. Did you mean %q? There are: %s.", name, nearest(name, rangeNames()), oneOf(rangeNames()))
+			return span{}, badParameter("range is %.40q.%s There are: %s.", name, guess(name, rangeNames()), oneOf(rangeNames()))
 		}
 		if grain != nil {
 			return r.at(*grain, t, now), nil
@@ -162,7 +162,7 @@ func (d *Dashboard) parseQuestion(q url.Values, quantiles bool, also ...string) 
 		if name == "" {
 			return none, badParameter("metric is missing: name one of the dictionary's, such as metric=%s. There are: %s.", names[0], oneOf(names))
 		}
-		return none, badParameter("metric %.80q is not in the dictionary. Did you mean %q?", name, nearest(name, names))
+		return none, badParameter("metric %.80q is not in the dictionary.%s", name, guess(name, names))
 	}
 	known := append(slices.Clone(questionParams), also...)
 	repeatable := []string{"value", "label"}
@@ -227,7 +227,7 @@ func (a *question) parseFacet(q url.Values) error {
 			}
 		}
 		if !found {
-			return badParameter("%s is not kept by facet %.40q. Did you mean %q? There are: %s.", a.metric.Name, s, nearest(s, names), oneOf(names))
+			return badParameter("%s is not kept by facet %.40q.%s There are: %s.", a.metric.Name, s, guess(s, names), oneOf(names))
 		}
 	}
 	if a.facet == wire.All && len(a.values) > 0 {
@@ -243,7 +243,7 @@ func (a *question) parseWhere(q url.Values) error {
 	for i, dim := range a.metric.Dims {
 		for _, v := range q["where."+dim.Name] {
 			if !dim.Has(v) {
-				return badParameter("%s has no value %.60q. Did you mean %q? See /dictionary#%s.", dim.Name, v, nearest(v, dim.Values), dim.Name)
+				return badParameter("%s has no value %.60q.%s See /dictionary#%s.", dim.Name, v, guess(v, dim.Values), dim.Name)
 			}
 			if a.where == nil {
 				a.where = map[int][]wire.Value{}
@@ -277,7 +277,7 @@ func (a *question) parseBy(q url.Values) error {
 			if b == "value" {
 				return badParameter("by=value needs a facet, such as facet=country.")
 			}
-			return badParameter("%s can't be told apart by %.40q. Did you mean %q? There are: %s.", a.metric.Name, b, nearest(b, names), oneOf(names))
+			return badParameter("%s can't be told apart by %.40q.%s There are: %s.", a.metric.Name, b, guess(b, names), oneOf(names))
 		case b == "time":
 			a.byTime = true
 		case b == "label":

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/caddy-evergreen/evergreen/nearest"
 	"github.com/caddy-evergreen/evergreen/wire"
 )
 
@@ -16,10 +17,10 @@ import (
 type fault struct {
 	status int
 	title  string
-	detail string
+	Detail string // shown by message.html
 }
 
-func (f *fault) Error() string { return f.title + ": " + f.detail }
+func (f *fault) Error() string { return f.title + ": " + f.Detail }
 
 func badParameter(format string, args ...any) error {
 	return &fault{http.StatusBadRequest, "a parameter is not understood", fmt.Sprintf(format, args...)}
@@ -59,7 +60,7 @@ func (d *Dashboard) fail(w http.ResponseWriter, r *http.Request, rt route, err e
 		d.message(w, r, f)
 		return
 	}
-	b, err := json.Marshal(wire.Problem{Title: f.title, Status: f.status, Detail: f.detail})
+	b, err := json.Marshal(wire.Problem{Title: f.title, Status: f.status, Detail: f.Detail})
 	if err != nil {
 		d.cfg.Logger.Error("encoding a problem", "err", err)
 	}
@@ -74,48 +75,22 @@ func (d *Dashboard) missing(_ http.ResponseWriter, r *http.Request) error {
 		paths = append(paths, strings.TrimSuffix(rt.path, "{$}"))
 	}
 	return &fault{http.StatusNotFound, "there is nothing here",
-		fmt.Sprintf("%.80q does not exist. Is it %s?", r.URL.Path, nearest(r.URL.Path, paths))}
+		fmt.Sprintf("%.80q does not exist.%s", r.URL.Path, guess(r.URL.Path, paths))}
 }
 
-// nearest is the one of known that takes the fewest changes of a character to
-// become from s. Known things that begin with s come first.
-func nearest(s string, known []string) string {
-	if len(s) > 100 {
-		s = s[:100]
-	}
-	s = strings.ToLower(s)
-	best, cost := "", int(^uint(0)>>1)
+// guess is a question for the known name that s may have been meant to be, or
+// empty. It begins with a space.
+func guess(s string, known []string) string {
+	name := nearest.Name(s, known)
 	for _, k := range known {
-		c := 2 * distance(s, strings.ToLower(k))
-		if s != "" && strings.HasPrefix(strings.ToLower(k), s) {
-			c = 1
-		}
-		if c < cost {
-			best, cost = k, c
+		if name == "" && len(s) > 1 && strings.HasPrefix(k, strings.ToLower(s)) {
+			name = k
 		}
 	}
-	return best
-}
-
-// distance is Levenshtein's.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
+	if name == "" {
+		return ""
 	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			change := diagonal
-			if a[i] != b[j] {
-				change++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(change, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
+	return fmt.Sprintf(" Did you mean %q?", name)
 }
 
 // oneOf joins names for a message, at most a dozen of them.
