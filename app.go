@@ -27,6 +27,7 @@ type App struct {
 	log  *zap.Logger
 	set  settings
 	proc *process // nil: off, or it could not be made
+	off  bool     // its settings are shown as being off
 	raw  []byte   // the whole configuration as JSON, for the facts; nil if it can't be read
 
 	sites     map[*caddyhttp.Server]*site
@@ -166,13 +167,18 @@ func (a *App) httpApp() (app *caddyhttp.App, names map[string]bool) {
 
 // Start makes this configuration's settings the process's.
 func (a *App) Start() error {
+	if a.set.Off != "" {
+		a.log.Info("telemetry is off", zap.String("by", a.set.Off))
+		_ = guard("turn off", func() error {
+			switchedOff(a.set.Off)
+			a.off = true
+			if p := currentProcess(); p != nil {
+				return p.enter(a)
+			}
+			return nil
+		})
+	}
 	if a.proc == nil {
-		if a.set.Off != "" {
-			a.log.Info("telemetry is off", zap.String("by", a.set.Off))
-		}
-		if p := currentProcess(); p != nil && a.set.Off != "" {
-			_ = guard("turn off", func() error { return p.enter(a) })
-		}
 		return nil
 	}
 	if a.injectErr != nil {
@@ -198,11 +204,13 @@ func (a *App) Stop() error {
 // Cleanup lets go of the process's recorder and reporter. The last
 // configuration to do so ends them.
 func (a *App) Cleanup() error {
-	if a.proc == nil {
-		return nil
-	}
-	_ = guard("clean up", func() error {
-		_, err := processes.Delete(processKey{})
+	_ = guard("clean up", func() (err error) {
+		if a.off {
+			_, err = processes.Delete(offKey{})
+		}
+		if a.proc != nil {
+			_, err = processes.Delete(processKey{})
+		}
 		return err
 	})
 	return nil

@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"sort"
 	"sync"
 	"time"
 
@@ -57,15 +56,6 @@ func currentProcess() *process {
 	var p *process
 	processes.Range(func(_, v any) bool { p, _ = v.(*process); return p == nil })
 	return p
-}
-
-// currentInstance is what the admin API shows; none if telemetry is off.
-func currentInstance() (instance, bool) {
-	p := currentProcess()
-	if p == nil || p.reporter() == nil {
-		return nil, false
-	}
-	return p, true
 }
 
 // fellBack notes what is missing and reports whether that is news.
@@ -175,33 +165,6 @@ func (p *process) reporter() *reporter.Reporter {
 	defer p.mu.Unlock()
 	return p.rep
 }
-
-// missing lists the fallbacks in force.
-func (p *process) missing() []string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	var all []string
-	for _, m := range p.fallbacks {
-		all = append(all, m)
-	}
-	sort.Strings(all)
-	return slices.Compact(all)
-}
-
-// NextReport is exactly what the next report holds.
-func (p *process) NextReport() *wire.Report { return p.reporter().Next() }
-
-// History lists the latest sends.
-func (p *process) History() []reporter.Send { return p.reporter().History() }
-
-// Link makes a signed link to the instance's own page.
-func (p *process) Link(ttl time.Duration) (string, time.Time, error) { return p.reporter().Link(ttl) }
-
-// ResetIdentity makes a new instance id.
-func (p *process) ResetIdentity() error { return p.reporter().ResetIdentity() }
-
-// Forget has the service delete what this instance sent.
-func (p *process) Forget(ctx context.Context) error { return p.reporter().Forget(ctx) }
 
 // liveLogger logs to whatever Caddy's default log is at the time: a logger of
 // one configuration writes to closed files after a reload.
