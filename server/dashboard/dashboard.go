@@ -146,15 +146,15 @@ func (d *Dashboard) table() []route {
 	}
 }
 
-// Register adds the dashboard's paths to mux. It takes every path that is
-// asked for with GET and that no other pattern of mux is closer to, in order
+// Register adds the dashboard's paths to mux. It takes every path that no
+// other pattern of mux is closer to, in order
 // to answer what does not exist in its own words.
 func (d *Dashboard) Register(mux *http.ServeMux) {
 	for _, rt := range d.routes {
 		mux.Handle("GET "+rt.path, d.serve(rt))
 	}
-	mux.Handle("GET /", d.serve(route{handle: d.missing}))
-	mux.Handle("GET /api/", d.serve(route{api: true, handle: d.missing}))
+	mux.Handle("/", d.serve(route{handle: d.missing}))
+	mux.Handle("/api/", d.serve(route{api: true, handle: d.missing}))
 }
 
 // contentSecurityPolicy allows what the pages need: their own files. Charts

@@ -63,8 +63,9 @@ type Retention struct {
 // Privacy are the thresholds below which a public page shows no number that a
 // country, network, version or the like was singled out for.
 type Privacy struct {
-	MinInstances int    `json:"min_instances"` // 0
-	MinEvents    uint64 `json:"min_events"`    // 0
+	MinInstances uint64  `json:"min_instances"` // 0
+	MinEvents    uint64  `json:"min_events"`    // 0
+	MaxShare     float64 `json:"max_share"`     // greatest share of one instance, 0 to 1; 1
 }
 
 // Store configures the embedded database.

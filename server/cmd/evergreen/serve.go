@@ -135,7 +135,7 @@ func newService(config Config, timing wire.Timing, log *slog.Logger, dev string)
 	}
 	pages, err := dashboard.New(dashboard.Config{
 		Store: s.store, Reports: s.reports, Timing: timing, Name: config.Name, Dev: dev, Logger: log,
-		Privacy: dashboard.Privacy{MinInstances: config.Privacy.MinInstances, MinEvents: config.Privacy.MinEvents},
+		Privacy: dashboard.Privacy(config.Privacy),
 	})
 	if err != nil {
 		return nil, err
