@@ -147,8 +147,8 @@ func (d *Dashboard) table() []route {
 }
 
 // Register adds the dashboard's paths to mux. It takes every path that no
-// other pattern of mux is closer to, in order
-// to answer what does not exist in its own words.
+// other pattern of mux is closer to, in order to answer what does not exist
+// in its own words.
 func (d *Dashboard) Register(mux *http.ServeMux) {
 	for _, rt := range d.routes {
 		mux.Handle("GET "+rt.path, d.serve(rt))
