@@ -42,8 +42,14 @@ func TestSuppression(t *testing.T) {
 	if len(ans.Rows) != 2 || ans.Rows[0].Group["value"] != "DE" || !ans.Rows[1].Suppressed || ans.Rows[1].Group != nil || ans.Suppressed != 2 {
 		t.Errorf("two are too few, and alone they would show in the total: %+v", ans)
 	}
-	if ans := getJSON[dashboard.Answer](t, h, q+"&value=AD"); len(ans.Rows) != 1 || !ans.Rows[0].Suppressed {
-		t.Errorf("asked for alone: %+v", ans)
+	for value, rows := range map[string]int{"AD": 0, "FR": 0, "DE": 1, "FR&value=DE": 1} {
+		ans := getJSON[dashboard.Answer](t, h, q+"&value="+value)
+		if len(ans.Rows) != rows || rows == 1 && ans.Rows[0].Group["value"] != "DE" {
+			t.Errorf("asked for %s: %+v", value, ans)
+		}
+	}
+	if w := get(t, h, strings.Replace(q, "&by=value", "", 1)+"&value=DE&value=AD"); w.Code != http.StatusBadRequest {
+		t.Errorf("adding up chosen groups: %d %s", w.Code, w.Body)
 	}
 	body := get(t, h, "/?range=1h").Body.String()
 	if strings.Contains(body, "Andorra") || !strings.Contains(body, "Too few to show") {
