@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/caddy-evergreen/evergreen/wire"
 )
@@ -51,8 +50,8 @@ func TestEverythingOff(t *testing.T) {
 			}
 		}
 	}
-	if n := testutil.CollectAndCount(r.Collector()); n != 0 {
-		t.Errorf("Prometheus sees %d metrics", n)
+	if families := gather(t, r.Collector()); len(families) != 0 {
+		t.Errorf("Prometheus sees %v", families)
 	}
 	if got := closed(t, r, 5*time.Minute); got != nil {
 		t.Errorf("reported: %q", got)
