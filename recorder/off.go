@@ -21,7 +21,7 @@ func (r *Recorder) SetOff(names []string) error {
 		}
 		for _, def := range under {
 			// What only the server makes is in the dictionary, and not ours to record.
-			if m := r.byID[def.ID]; m != nil {
+			if m := r.metric(def.ID); m != nil {
 				off |= m.bit
 			}
 		}
