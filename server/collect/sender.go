@@ -1,0 +1,55 @@
+package collect
+
+import (
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+)
+
+// sender is the address that a request came from: the peer's, or, if the peer
+// is a trusted proxy, the rightmost one in X-Forwarded-For that isn't. It is
+// invalid if there is none, as on a unix socket.
+//
+// The result must not be stored, logged or put into an error.
+func (c *Collector) sender(r *http.Request) netip.Addr {
+	peer := parseAddr(r.RemoteAddr)
+	if len(c.cfg.TrustedProxies) == 0 || peer.IsValid() && !c.trusted(peer) {
+		return peer
+	}
+	// Several fields are one list, in order (RFC 9110, 5.3).
+	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+	addr := peer
+	for i := len(hops) - 1; i >= 0; i-- {
+		hop := parseAddr(strings.TrimSpace(hops[i]))
+		if !hop.IsValid() {
+			break // what is left of it can't be trusted either
+		}
+		if addr = hop; !c.trusted(hop) {
+			break
+		}
+	}
+	return addr
+}
+
+func (c *Collector) trusted(a netip.Addr) bool {
+	for _, p := range c.cfg.TrustedProxies {
+		if p.Contains(a) {
+			return true
+		}
+	}
+	return false
+}
+
+// parseAddr takes an address with or without port and brackets.
+func parseAddr(s string) netip.Addr {
+	if host, _, err := net.SplitHostPort(s); err == nil {
+		s = host
+	}
+	s = strings.TrimSuffix(strings.TrimPrefix(s, "["), "]")
+	a, err := netip.ParseAddr(s)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return a.Unmap().WithZone("")
+}

@@ -1,0 +1,24 @@
+//go:build !(linux || darwin || freebsd || openbsd || netbsd || dragonfly)
+
+package ingestlog
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+)
+
+// lockFile makes a file that one process has at a time. After a crash it has
+// to be removed by hand.
+func lockFile(name string) (*os.File, error) {
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+	if errors.Is(err, os.ErrExist) {
+		return nil, fmt.Errorf("another process has this log open, or crashed: stop it, or remove %s: %w", name, err)
+	}
+	return f, err
+}
+
+func unlock(f *os.File) error { return errors.Join(f.Close(), os.Remove(f.Name())) }
+
+func noRoom(err error) bool { return errors.Is(err, syscall.ENOSPC) }
