@@ -32,6 +32,7 @@ func BenchmarkRequest(b *testing.B) {
 	b.Run("recorder", func(b *testing.B) {
 		r, q := newRecorder(b), aRequest()
 		b.ReportAllocs()
+		defer reportCPU(b)()
 		for b.Loop() {
 			r.Begin()
 			r.Request(q)
@@ -40,6 +41,7 @@ func BenchmarkRequest(b *testing.B) {
 	b.Run("recorder-parallel", func(b *testing.B) {
 		r := newRecorder(b)
 		b.ReportAllocs()
+		defer reportCPU(b)()
 		b.RunParallel(func(pb *testing.PB) {
 			q := aRequest()
 			for pb.Next() {
@@ -52,6 +54,7 @@ func BenchmarkRequest(b *testing.B) {
 	b.Run("prometheus-labels", func(b *testing.B) {
 		p, q := newPrometheus(), aRequest()
 		b.ReportAllocs()
+		defer reportCPU(b)()
 		for b.Loop() {
 			p.request(q)
 		}
@@ -59,6 +62,7 @@ func BenchmarkRequest(b *testing.B) {
 	b.Run("prometheus-labels-parallel", func(b *testing.B) {
 		p := newPrometheus()
 		b.ReportAllocs()
+		defer reportCPU(b)()
 		b.RunParallel(func(pb *testing.PB) {
 			q := aRequest()
 			for pb.Next() {
@@ -73,6 +77,7 @@ func BenchmarkCounter(b *testing.B) {
 		r := newRecorder(b)
 		m := &r.requests
 		b.ReportAllocs()
+		defer reportCPU(b)()
 		for b.Loop() {
 			if r.off.Load()&m.bit == 0 {
 				r.stripe()[m.cell3(3, 101, 1)].Add(1)
@@ -82,6 +87,7 @@ func BenchmarkCounter(b *testing.B) {
 	b.Run("recorder-add", func(b *testing.B) {
 		r := newRecorder(b)
 		b.ReportAllocs()
+		defer reportCPU(b)()
 		for b.Loop() {
 			r.Add(wire.HTTPRequests, wire.Dims{3, 101, 1}, 1)
 		}
@@ -89,6 +95,7 @@ func BenchmarkCounter(b *testing.B) {
 	b.Run("prometheus-labels", func(b *testing.B) {
 		v := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "requests"}, []string{"protocol", "status", "role"})
 		b.ReportAllocs()
+		defer reportCPU(b)()
 		for b.Loop() {
 			v.WithLabelValues("http/2", "200", "site").Inc()
 		}
@@ -96,6 +103,7 @@ func BenchmarkCounter(b *testing.B) {
 	b.Run("prometheus-resolved", func(b *testing.B) {
 		c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "requests"}, []string{"protocol", "status", "role"}).WithLabelValues("http/2", "200", "site")
 		b.ReportAllocs()
+		defer reportCPU(b)()
 		for b.Loop() {
 			c.Inc()
 		}
@@ -108,6 +116,7 @@ func BenchmarkHistogram(b *testing.B) {
 		m := &r.duration
 		var v int64
 		b.ReportAllocs()
+		defer reportCPU(b)()
 		for b.Loop() {
 			if r.off.Load()&m.bit == 0 {
 				observe(r.stripe(), m.cell2(3, 2), v)
@@ -120,6 +129,7 @@ func BenchmarkHistogram(b *testing.B) {
 		h := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "duration", Buckets: bounds}, []string{"protocol", "status_class"})
 		var v int64
 		b.ReportAllocs()
+		defer reportCPU(b)()
 		for b.Loop() {
 			h.WithLabelValues("http/2", "2xx").Observe(float64(v) / 1e6)
 			v = (v*5 + 1) & 0xfffff
@@ -129,6 +139,7 @@ func BenchmarkHistogram(b *testing.B) {
 		h := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "duration", Buckets: bounds}, []string{"protocol", "status_class"}).WithLabelValues("http/2", "2xx")
 		var v int64
 		b.ReportAllocs()
+		defer reportCPU(b)()
 		for b.Loop() {
 			h.Observe(float64(v) / 1e6)
 			v = (v*5 + 1) & 0xfffff

@@ -19,7 +19,7 @@ func TestOffNames(t *testing.T) {
 		{[]string{"instances.platform"}, ""}, // the server's, but in the dictionary
 		{[]string{"http", "http.request.sise"}, `metric "http.request.sise" is not in the dictionary: did you mean "http.request.size"?`},
 		{[]string{"client"}, `metric "client" is not in the dictionary: did you mean "clients"?`},
-		{[]string{""}, `metric "" is not in the dictionary: did you mean "tls"?`},
+		{[]string{""}, `metric "" is not in the dictionary: the data dictionary lists them`},
 		{[]string{"HTTP.Duration"}, `metric "HTTP.Duration" is not in the dictionary: did you mean "http.duration"?`},
 		{[]string{"http."}, `metric "http." is not in the dictionary: did you mean "http"?`},
 	} {

@@ -42,6 +42,7 @@ func BenchmarkOpenTelemetry(b *testing.B) {
 	b.Run("request-attributes", func(b *testing.B) {
 		q := aRequest()
 		b.ReportAllocs()
+		defer reportCPU(b)()
 		for b.Loop() {
 			inFlight.Add(ctx, 1)
 			requests.Add(ctx, 1, otelmetric.WithAttributes(str("protocol", "http/2"), str("status", strconv.Itoa(q.Status)), str("role", "site")))
@@ -60,6 +61,7 @@ func BenchmarkOpenTelemetry(b *testing.B) {
 	})
 	b.Run("counter-attributes", func(b *testing.B) {
 		b.ReportAllocs()
+		defer reportCPU(b)()
 		for b.Loop() {
 			requests.Add(ctx, 1, otelmetric.WithAttributes(str("protocol", "http/2"), str("status", "200"), str("role", "site")))
 		}
@@ -67,6 +69,7 @@ func BenchmarkOpenTelemetry(b *testing.B) {
 	b.Run("counter-prebuilt", func(b *testing.B) {
 		options := []otelmetric.AddOption{otelmetric.WithAttributeSet(attribute.NewSet(str("protocol", "http/2"), str("status", "200"), str("role", "site")))}
 		b.ReportAllocs()
+		defer reportCPU(b)()
 		for b.Loop() {
 			requests.Add(ctx, 1, options...)
 		}
@@ -75,6 +78,7 @@ func BenchmarkOpenTelemetry(b *testing.B) {
 		options := []otelmetric.RecordOption{otelmetric.WithAttributeSet(attribute.NewSet(str("protocol", "http/2"), str("status_class", "2xx")))}
 		var v int64
 		b.ReportAllocs()
+		defer reportCPU(b)()
 		for b.Loop() {
 			total.Record(ctx, v, options...)
 			v = (v*5 + 1) & 0xfffff

@@ -194,35 +194,35 @@ func TestWindows(t *testing.T) {
 		}
 	}
 	at := func(d time.Duration) time.Time { return noon.Add(d) }
-	const min = time.Minute
+	const minute = time.Minute
 
 	one()
-	check("not ended", r.Close(at(5*min-1)), []*wire.Window(nil))
-	check("peek", r.Peek(at(4*min)), window(0, 1))
-	check("peek closes nothing", r.Peek(at(4*min)), window(0, 1))
+	check("not ended", r.Close(at(5*minute-1)), []*wire.Window(nil))
+	check("peek", r.Peek(at(4*minute)), window(0, 1))
+	check("peek closes nothing", r.Peek(at(4*minute)), window(0, 1))
 	one()
-	check("ended", r.Close(at(5*min)), []*wire.Window{window(0, 2)})
-	check("closed once", r.Close(at(5*min)), []*wire.Window(nil))
-	check("empty", r.Close(at(10*min+2)), []*wire.Window{window(5*min, 0)})
+	check("ended", r.Close(at(5*minute)), []*wire.Window{window(0, 2)})
+	check("closed once", r.Close(at(5*minute)), []*wire.Window(nil))
+	check("empty", r.Close(at(10*minute+2)), []*wire.Window{window(5*minute, 0)})
 
 	one()
-	check("slept", r.Close(at(61*min)), []*wire.Window{window(10*min, 1)})
-	check("after sleep", r.Peek(at(61*min)), window(60*min, 0))
+	check("slept", r.Close(at(61*minute)), []*wire.Window{window(10*minute, 1)})
+	check("after sleep", r.Peek(at(61*minute)), window(60*minute, 0))
 
 	one()
-	check("clock back", r.Close(at(31*min)), []*wire.Window(nil))
+	check("clock back", r.Close(at(31*minute)), []*wire.Window(nil))
 	one()
-	check("counted where the clock says", r.Close(at(35*min)), []*wire.Window{window(30*min, 2)})
+	check("counted where the clock says", r.Close(at(35*minute)), []*wire.Window{window(30*minute, 2)})
 
 	one()
-	check("partial", r.ClosePartial(at(36*min)), window(35*min, 1))
+	check("partial", r.ClosePartial(at(36*minute)), window(35*minute, 1))
 	one()
-	check("the rest of it", r.Close(at(40*min)), []*wire.Window{window(35*min, 1)})
+	check("the rest of it", r.Close(at(40*minute)), []*wire.Window{window(35*minute, 1)})
 	one()
-	check("partial, late", r.ClosePartial(at(47*min)), window(40*min, 1))
-	check("goes on in the present", r.Close(at(50*min)), []*wire.Window{window(45*min, 0)})
+	check("partial, late", r.ClosePartial(at(47*minute)), window(40*minute, 1))
+	check("goes on in the present", r.Close(at(50*minute)), []*wire.Window{window(45*minute, 0)})
 	one()
-	check("partial, clock back", r.ClosePartial(at(2*min)), window(0, 1))
+	check("partial, clock back", r.ClosePartial(at(2*minute)), window(0, 1))
 }
 
 // Windows of any length begin at multiples of it.
