@@ -28,3 +28,4 @@
 package wire
 
 //go:generate protoc --go_out=.. --go_opt=module=github.com/caddy-evergreen/evergreen --proto_path=.. wire/report.proto
+//go:generate go run ./gendict ../docs/dictionary.md

@@ -274,8 +274,11 @@ func (s Spec) key(ctx context.Context) (string, error) {
 	return hex.EncodeToString(h.Sum(nil)[:12]), nil
 }
 
-// hashSource reads what a build of the root module can depend on: its Go files
-// and embedded data, but not the nested module, documentation and tests.
+// sourceFiles are the extensions of Go files and of what they embed.
+var sourceFiles = []string{".go", ".mod", ".sum", ".txt", ".tsv", ".json"}
+
+// hashSource reads what a build of the root module can depend on, which the
+// nested module, documentation and tests are not.
 func hashSource(h io.Writer, dir string) error {
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
@@ -289,7 +292,7 @@ func hashSource(h io.Writer, dir string) error {
 			}
 			return nil
 		}
-		if !d.Type().IsRegular() || strings.HasSuffix(name, "_test.go") || strings.HasPrefix(name, ".") {
+		if !d.Type().IsRegular() || strings.HasSuffix(name, "_test.go") || !slices.Contains(sourceFiles, filepath.Ext(name)) {
 			return nil
 		}
 		b, err := os.ReadFile(path)

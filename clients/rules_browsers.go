@@ -1,0 +1,126 @@
+package clients
+
+// browserRules name the words that tell a browser. Most User-Agents hold the
+// words of several (every Chromium claims to be Chrome and Safari): the highest
+// rank wins, and of equals the first.
+//
+// chrome-webview, safari-webview, android-browser and blackberry have no word of
+// their own: see finish.
+var browserRules = []struct {
+	family  string
+	rank    uint8
+	version versionAt
+	words   string
+}{
+	{"chrome", 3, ownVersion, "chrome crmo"},
+	{"firefox", 3, ownVersion, "firefox minefield shiretoko namoroka fennec"},
+	{"safari", 1, versionVersion, "safari"},
+	{"edge", 6, ownVersion, "edg edge edga edgios edgw"},
+	{"chrome-ios", 6, ownVersion, "crios"},
+	{"firefox-ios", 6, ownVersion, "fxios"},
+	{"opera", 6, ownVersion, "opr opx opt"},
+	{"opera", 5, operaVersion, "opera"},
+	{"opera-mini", 7, ownVersion, "opios opera+mini"},
+	{"samsung", 6, ownVersion, "samsungbrowser"},
+	{"brave", 6, ownVersion, "brave"},
+	{"vivaldi", 6, ownVersion, "vivaldi"},
+	{"yandex", 6, ownVersion, "yabrowser yasearchbrowser yaapp_android yaapp_ios"},
+	{"uc", 8, ownVersion, "ucbrowser ucweb ubrowser ucmobile"},
+	{"qq", 7, ownVersion, "mqqbrowser qqbrowser qqbrowserlite"},
+	{"wechat", 9, ownVersion, "micromessenger"},
+	{"whale", 6, ownVersion, "whale/"},
+	{"duckduckgo", 6, ownVersion, "duckduckgo ddg"},
+	{"ie", 4, spacedVersion, "msie"},
+	{"ie", 5, spacedVersion, "iemobile msiemobile"},
+	{"silk", 6, ownVersion, "silk/"},
+	{"facebook", 8, ownVersion, "fban fb_iab fbios"},
+	{"messenger", 9, ownVersion, "messengerforios orca-android messengerlite messengerliteforios fb_iab+messenger"},
+	{"instagram", 9, spacedVersion, "instagram"},
+	{"line", 8, ownVersion, "line/"},
+	{"snapchat", 8, ownVersion, "snapchat"},
+	{"tiktok", 8, ownVersion, "musical_ly trill bytedancewebview tiktok/"},
+	{"twitter", 8, ownVersion, "twitter twitterandroid"},
+	{"pinterest", 8, ownVersion, "pinterest"},
+	{"linkedin", 8, ownVersion, "linkedinapp"},
+	{"telegram", 8, ownVersion, "telegram-android telegram-ios"},
+	{"weibo", 8, ownVersion, "weibo weibointlios_iphone weiboliteios_iphone"},
+	{"kakaotalk", 8, ownVersion, "kakaotalk"},
+	{"google-app", 8, ownVersion, "gsa"},
+	{"naver", 8, ownVersion, "naver"},
+	{"baidu", 7, spacedVersion, "baidubrowser bidubrowser baiduboxapp flyflow"},
+	{"miui", 7, ownVersion, "miuibrowser mint+browser"},
+	{"huawei", 7, ownVersion, "huaweibrowser"},
+	{"honor", 7, ownVersion, "honorbrowser bdhonorbrowser"},
+	{"heytap", 7, ownVersion, "heytapbrowser"},
+	{"vivo", 7, ownVersion, "vivobrowser"},
+	{"lenovo", 7, ownVersion, "slbrowser"},
+	{"coc-coc", 7, ownVersion, "coc_coc_browser"},
+	{"360", 7, ownVersion, "qihu qhbrowser 360se 360ee 360ese"},
+	{"sogou", 7, ownVersion, "metasr sogoumobilebrowser sogousearch"},
+	{"maxthon", 7, ownVersion, "maxthon mxbrowser"},
+	{"puffin", 7, ownVersion, "puffin"},
+	{"ecosia", 7, atVersion, "ecosia"},
+	{"avast", 7, ownVersion, "avastsecurebrowser avast/"},
+	{"avg", 7, ownVersion, "avgsecurebrowser avg/"},
+	{"aloha", 7, ownVersion, "alohabrowser abb/"},
+	{"phoenix", 7, ownVersion, "phx/ phoenixbrowser"},
+	{"quark", 7, ownVersion, "quark/ quarkpc"},
+	{"seznam", 7, ownVersion, "sznprohlizec"},
+	{"sber", 7, ownVersion, "sberbrowser"},
+	{"chromium", 4, ownVersion, "chromium"},
+	{"iron", 6, ownVersion, "iron/"},
+	{"waterfox", 6, ownVersion, "waterfox"},
+	{"pale-moon", 6, ownVersion, "palemoon"},
+	{"seamonkey", 6, ownVersion, "seamonkey"},
+	{"basilisk", 6, ownVersion, "basilisk"},
+	{"icecat", 6, ownVersion, "icecat"},
+	{"konqueror", 6, ownVersion, "konqueror"},
+	{"falkon", 6, ownVersion, "falkon qupzilla"},
+	{"epiphany", 6, ownVersion, "epiphany"},
+	{"qutebrowser", 6, ownVersion, "qutebrowser"},
+	{"midori", 6, ownVersion, "midori/"},
+	{"otter", 6, ownVersion, "otter/"},
+	{"oculus", 8, ownVersion, "oculusbrowser"},
+	{"dolphin", 7, spacedVersion, "dolphin dolphinhdcn"},
+	{"nokia", 6, ownVersion, "nokiabrowser browserng s40ovibrowser"},
+	{"netfront", 2, ownVersion, "netfront acs-netfront"},
+	{"ladybird", 6, ownVersion, "ladybird"},
+	{"text", 6, spacedVersion, "lynx/ links elinks w3m/"},
+}
+
+// systemRules name the words that tell an operating system; the highest rank
+// wins. "Windows Phone" and other pairs of words are in pair.
+var systemRules = []struct {
+	system string
+	rank   uint8
+	words  string
+}{
+	{"windows", 3, "windows win32 win64 winnt win98 win95"},
+	{"macos", 4, "macintosh mac_powerpc macos imac macbook macbookpro macbookair macmini macpro mac+os"},
+	{"ios", 6, "iphone ipad ipod ios iph ipados"},
+	{"android", 5, "android adr"},
+	{"linux", 1, "linux linux-gnu ubuntu debian fedora gentoo x11"},
+	{"chromeos", 5, "cros citrixchromeapp"},
+	{"windows-phone", 7, "wds xblwp zunewp windows+phone"},
+	{"windows-mobile", 5, "windows+ce windows+mobile windowsce"},
+	{"freebsd", 5, "freebsd"},
+	{"openbsd", 5, "openbsd"},
+	{"netbsd", 5, "netbsd"},
+	{"solaris", 4, "sunos solaris"},
+	{"harmonyos", 6, "harmonyos openharmony arkweb"},
+	{"tizen", 6, "tizen"},
+	{"webos", 6, "webos web0s hpwos"},
+	{"kaios", 8, "kaios"},
+	{"tvos", 7, "tvos appletv apple+tv"},
+	{"watchos", 7, "watchos"},
+	{"visionos", 7, "visionos xros"},
+	{"roku", 6, "roku"},
+	{"playstation", 6, "playstation psp"},
+	{"xbox", 7, "xbox"},
+	{"nintendo", 6, "nintendo"},
+	{"fuchsia", 6, "fuchsia"},
+	{"blackberry", 6, "blackberry bb10 playbook"},
+	{"symbian", 6, "symbian symbianos symbos s60 s60v3 s60v5 series60"},
+	{"sailfish", 6, "sailfish"},
+	{"haiku", 5, "haiku beos"},
+}

@@ -1,0 +1,151 @@
+package evergreen
+
+import (
+	"errors"
+	"net/http"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+func init() {
+	caddy.RegisterModule(Handler{})
+}
+
+// The places in a server's routes where a Handler stands.
+const (
+	primary = "primary" // first of the routes
+	onError = "error"   // first of the error routes
+	last    = "last"    // last of the routes while they are provisioned, see settle
+)
+
+// Handler measures what can't be measured around the whole server.
+//
+// Requests over HTTP/1 and HTTP/2 are counted outermost, around http.Server's
+// handler (see outermost), where the status that was sent is seen whatever
+// happened inside. There, a Handler only notes the error that the routes
+// returned. Caddy gives no such place for HTTP/3, so the Handler counts itself:
+// when the routes return an error, Caddy answers after the Handler has
+// returned, so the count is made in the error routes, or, where the user has
+// none, from the status that Caddy takes from the error. HTTP/3 requests that
+// Caddy refuses before any route (an invalid Host, a method of more than 32
+// bytes) are not seen.
+type Handler struct {
+	Phase string `json:"phase,omitempty"`
+
+	site *site // nil: not injected by us, does nothing
+}
+
+// CaddyModule returns the Caddy module information.
+func (Handler) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.evergreen", New: func() caddy.Module { return new(Handler) }}
+}
+
+// Provision finds the server that the handler is in.
+func (h *Handler) Provision(ctx caddy.Context) error {
+	a, _ := ctx.Value(appKey{}).(*App)
+	srv, _ := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	if a == nil || srv == nil {
+		return nil
+	}
+	a.try("provision the handler", "HTTP/3 requests and handler errors are not counted", func() error {
+		switch h.Phase {
+		case primary, onError:
+			h.site = a.siteOf(srv)
+		case last:
+			return settle(ctx, srv)
+		}
+		return nil
+	})
+	return nil
+}
+
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	switch {
+	case h.site == nil:
+		return next.ServeHTTP(w, r)
+	case r.ProtoMajor < 3 && h.site.outermost.Load():
+		err := next.ServeHTTP(w, r)
+		if err != nil && h.Phase == primary {
+			noteError(w, err)
+		}
+		return err
+	case h.Phase == primary:
+		return h.measure(h.site.begin(r), w, r, next)
+	}
+	// In the error routes: go on with the request that failed in the routes, or
+	// begin with one that Caddy refused before them.
+	x, _ := caddyhttp.GetVar(r.Context(), pendingVar).(*exchange)
+	if x == nil {
+		x = h.site.begin(r)
+		if err, ok := r.Context().Value(caddyhttp.ErrorCtxKey).(error); ok && x != nil {
+			x.q.HandlerError = statusOf(err)
+		}
+	}
+	return h.measure(x, w, r, next)
+}
+
+// pendingVar holds, among a request's variables, the exchange whose answer the
+// error routes write.
+const pendingVar = "evergreen.pending"
+
+func (h *Handler) measure(x *exchange, w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	if x == nil {
+		return next.ServeHTTP(w, r)
+	}
+	returned := false
+	defer func() {
+		if !returned {
+			x.panicking(recover())
+		}
+	}()
+	err := next.ServeHTTP(x.writer(w), r)
+	returned = true
+	switch {
+	case err == nil:
+		x.end()
+	case h.Phase == primary && h.site.errorRoutes:
+		x.q.HandlerError = statusOf(err)
+		caddyhttp.SetVar(r.Context(), pendingVar, x)
+	case h.Phase == primary:
+		x.q.HandlerError = statusOf(err)
+		x.header(x.q.HandlerError)
+		x.end()
+	default:
+		// Caddy answers with the status of the first error.
+		x.header(x.q.HandlerError)
+		x.end()
+	}
+	return err
+}
+
+// statusOf is the status that Caddy answers with for an error, see caddyhttp's
+// errLogValues.
+func statusOf(err error) int {
+	var he caddyhttp.HandlerError
+	if errors.As(err, &he) {
+		return he.StatusCode
+	}
+	return http.StatusInternalServerError
+}
+
+// noteError tells the exchange that is measured further out of an error. Caddy
+// may have put writers of its own around ours.
+func noteError(w http.ResponseWriter, err error) {
+	for range 16 {
+		switch v := w.(type) {
+		case interface{ measured() *exchange }:
+			v.measured().q.HandlerError = statusOf(err)
+			return
+		case interface{ Unwrap() http.ResponseWriter }:
+			w = v.Unwrap()
+		default:
+			return
+		}
+	}
+}
+
+var (
+	_ caddy.Provisioner           = (*Handler)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
+)

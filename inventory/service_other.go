@@ -1,0 +1,5 @@
+//go:build !windows
+
+package inventory
+
+func windowsService() bool { return false }

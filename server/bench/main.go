@@ -1,0 +1,34 @@
+// Command bench measures whole processes: a Caddy with and without the module,
+// and the collector beside a handler that does nothing. Machines are noisy, so
+// what is compared runs in turns, and ratios are what counts.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string) error {
+	if len(args) == 1 {
+		switch args[0] {
+		case "caddy":
+			return caddy(ctx)
+		case "collector":
+			return collector(ctx)
+		case "discard": // the process that the collector is compared with
+			return discard(ctx)
+		}
+	}
+	return fmt.Errorf("usage: bench caddy | collector")
+}

@@ -1,0 +1,236 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/caddy-evergreen/evergreen/server/aggregate"
+	"github.com/caddy-evergreen/evergreen/server/collect"
+	"github.com/caddy-evergreen/evergreen/server/dashboard"
+	"github.com/caddy-evergreen/evergreen/server/geo"
+	"github.com/caddy-evergreen/evergreen/server/ingestlog"
+	"github.com/caddy-evergreen/evergreen/server/store/duckdb"
+	"github.com/caddy-evergreen/evergreen/wire"
+)
+
+const serveAbout = `Usage: evergreen serve [FLAGS]
+
+Collects reports, keeps their sums and shows them. Everything it keeps is in
+one folder; no configuration is needed. It speaks plain HTTP: put a Caddy in
+front of it for the public.
+
+  /                 pages          /healthz   200 while it works
+  /api/v1/          JSON API       /metrics   its own metrics, for Prometheus
+
+The configuration file is JSON; every setting is described in the operator's
+guide. EVERGREEN_WINDOW, EVERGREEN_NOTICE and EVERGREEN_REPORT_EVERY shorten
+the times for tests, on instances and here alike.`
+
+func serve(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	fs := flags("serve", serveAbout, stderr)
+	file := fs.String("config", "", "configuration `FILE`")
+	listen := fs.String("listen", "", "`ADDRESS` to listen on (default 127.0.0.1:8400)")
+	data := fs.String("data", "", "`FOLDER` for everything the service keeps (default ./evergreen-data)")
+	dev := fs.String("dev", "", "read the pages' assets from this `FOLDER`, for whoever works on them")
+	if err := parse(fs, args); err != nil {
+		return err
+	}
+	config, err := readConfig(*file)
+	if err != nil {
+		return err
+	}
+	if *listen != "" {
+		config.Listen = *listen
+	}
+	if *data != "" {
+		config.Data = *data
+	}
+	timing, err := wire.TimingFromEnv(os.Getenv)
+	if err != nil {
+		return err
+	}
+	if timing != wire.DefaultTiming {
+		config.ReportEvery.Duration = timing.ReportEvery
+	}
+	var handler slog.Handler = slog.NewTextHandler(stderr, nil)
+	if config.Log == "json" {
+		handler = slog.NewJSONHandler(stderr, nil)
+	}
+	s, err := newService(config, timing, slog.New(handler), *dev)
+	if err != nil {
+		return err
+	}
+	ln, err := net.Listen("tcp", config.Listen)
+	if err != nil {
+		return errors.Join(fmt.Errorf("listening: %w (choose another address with --listen)", err), s.Close())
+	}
+	fmt.Fprintf(stdout, "Evergreen listens on http://%s and keeps its data in %s\n", ln.Addr(), config.Data)
+	return errors.Join(s.Run(ctx, ln), s.Close())
+}
+
+// A service is the stages of flow A behind the network, wired together.
+type service struct {
+	config     Config
+	log        *slog.Logger
+	reports    *ingestlog.Log
+	store      *duckdb.Store
+	aggregator *aggregate.Aggregator
+	handler    http.Handler
+}
+
+// newService opens everything below config.Data and starts nothing.
+func newService(config Config, timing wire.Timing, log *slog.Logger, dev string) (_ *service, err error) {
+	s := &service{config: config, log: log}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.Close())
+		}
+	}()
+	if err := os.MkdirAll(config.Data, 0o700); err != nil {
+		return nil, fmt.Errorf("making the data folder: %w (choose another with --data)", err)
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+
+	countries, err := geo.Open(filepath.Join(config.Data, "geo"), log)
+	if err != nil {
+		return nil, err
+	}
+	s.reports, err = ingestlog.Open(filepath.Join(config.Data, "log"), ingestlog.Options{
+		MaxBytes: config.Limits.LogBytes, Logger: log, Registerer: registry,
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.store, err = duckdb.Open(filepath.Join(config.Data, "evergreen.duckdb"), duckdb.Options{
+		Memory: config.Store.MemoryMiB << 20, Threads: config.Store.Threads,
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.aggregator = aggregate.New(aggregate.Config{
+		LogName: "local", Log: s.reports, Store: s.store, Timing: timing, Logger: log, Registerer: registry,
+		CutFile: filepath.Join(config.Data, "aggregate.cut"),
+	})
+	collector, err := collect.New(collect.Config{
+		Log: s.reports, Geo: countries, Timing: timing, TrustedProxies: config.TrustedProxies,
+		ReportEvery: config.ReportEvery.Duration, Retired: config.Retired,
+		Limits: collect.Limits{Sender: config.Limits.PerSender, Global: config.Limits.Global},
+		Logger: log, Registerer: registry, Forget: s.forget,
+	})
+	if err != nil {
+		return nil, err
+	}
+	pages, err := dashboard.New(dashboard.Config{
+		Store: s.store, Reports: s.reports, Timing: timing, Name: config.Name, Dev: dev, Logger: log,
+		Privacy: dashboard.Privacy(config.Privacy),
+	})
+	if err != nil {
+		return nil, err
+	}
+	mux := http.NewServeMux()
+	collector.Register(mux)
+	pages.Register(mux)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /healthz", s.healthz)
+	s.handler = mux
+	return s, nil
+}
+
+// forget deletes an instance for its signed request: first its raw reports, so
+// that none can be aggregated again, then its state, in step with commits.
+func (s *service) forget(ctx context.Context, id wire.InstanceID) error {
+	if err := s.reports.Erase(ctx, id); err != nil {
+		return err
+	}
+	return s.aggregator.Forget(ctx, id)
+}
+
+func (s *service) healthz(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
+	defer cancel()
+	if _, err := s.store.Position(ctx, "local"); err != nil {
+		s.log.Error("the store does not answer", "error", err)
+		http.Error(w, "the store does not answer", http.StatusServiceUnavailable)
+		return
+	}
+	fmt.Fprintln(w, "ok")
+}
+
+// Run serves on ln until ctx is done, then ends requests and commits what was
+// acknowledged.
+func (s *service) Run(ctx context.Context, ln net.Listener) error {
+	// The aggregator outlives the server, so that what was taken in last is still committed.
+	stages, stopStages := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopStages()
+	failed := make(chan error, 3)
+	running := 0
+	start := func(name string, run func(context.Context) error) {
+		running++
+		go func() {
+			err := run(stages)
+			if err != nil {
+				err = fmt.Errorf("%s: %w", name, err)
+			}
+			failed <- err
+		}()
+	}
+	start("aggregating reports", s.aggregator.Run)
+	start("dropping what is out of date", s.retain)
+
+	server := &http.Server{
+		Handler:           s.handler,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		WriteTimeout:      60 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    32 << 10,
+		ErrorLog:          collect.QuietErrorLog(s.log),
+	}
+	serving := make(chan error, 1)
+	go func() { serving <- server.Serve(ln) }()
+	s.log.Info("serving", "address", ln.Addr().String(), "data", s.config.Data)
+
+	var err error
+	select {
+	case <-ctx.Done():
+		s.log.Info("stopping")
+	case err = <-serving:
+	case err = <-failed:
+		running--
+	}
+	// The parent is done: give requests in flight a time of their own to end.
+	timeout, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	if shutdownErr := server.Shutdown(timeout); shutdownErr != nil {
+		err = errors.Join(err, fmt.Errorf("ending requests: %w", shutdownErr))
+	}
+	stopStages()
+	for range running {
+		err = errors.Join(err, <-failed)
+	}
+	return err
+}
+
+func (s *service) Close() error {
+	var errs []error
+	if s.reports != nil {
+		errs = append(errs, s.reports.Close())
+	}
+	if s.store != nil {
+		errs = append(errs, s.store.Close())
+	}
+	return errors.Join(errs...)
+}

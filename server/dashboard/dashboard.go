@@ -1,0 +1,185 @@
+// Package dashboard serves pages and a JSON API.
+//
+// In come the rollups of package store, and the raw reports of one instance
+// from package ingestlog for the page that belongs to that instance alone. Out
+// go HTML pages that are complete without JavaScript, and under /api/v1 the
+// numbers that every chart shows.
+//
+// # Guarantees
+//
+// A page and the API never disagree: a chart is a URL of the API (charts.go),
+// and the page's tables are made of the answer to that same URL.
+//
+// Parameters are strict: what is unknown, badly written or out of bounds gets
+// an application/problem+json that names the nearest thing that is known.
+// Every answer is bounded in points, groups and time of computation.
+//
+// Groups that too few instances contribute to are not shown: privacy.go.
+//
+// An instance's page and its part of the API need a link that the instance's
+// own key has signed (wire.Link), and are not to be cached or indexed.
+//
+// Pages load nothing from other hosts and run under a Content-Security-Policy
+// without inline script or style.
+//
+// # Extending
+//
+// A new chart is a line in the table in charts.go: the overview, the
+// instance's page, the API's links and the tests follow from it.
+package dashboard
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/caddy-evergreen/evergreen/server/ingestlog"
+	"github.com/caddy-evergreen/evergreen/server/store"
+	"github.com/caddy-evergreen/evergreen/wire"
+)
+
+// Reports reads one instance's raw reports that hold a window in [from, to),
+// in any order.
+type Reports interface {
+	Instance(id wire.InstanceID, from, to time.Time) iter.Seq2[ingestlog.Record, error]
+}
+
+// Config is what a Dashboard needs. Store and Reports are required.
+type Config struct {
+	Store   store.Store
+	Reports Reports
+	Timing  wire.Timing      // zero means wire.DefaultTiming
+	Now     func() time.Time // nil means time.Now
+	Name    string           // of the deployment, in titles; "" means Evergreen
+	// Dev, when set, is this package's folder in a checkout: templates and
+	// assets are read from there at every request.
+	Dev    string
+	Logger *slog.Logger // nil means slog.Default
+	// Privacy is which groups are shown. The zero value, meant for a
+	// deployment that is private to those who are counted, shows all.
+	Privacy Privacy
+}
+
+// A Dashboard answers requests. It keeps no state but a short-lived cache.
+type Dashboard struct {
+	cfg       Config
+	assets    *assets
+	routes    []route
+	answers   cache[*Answer]
+	instances cache[*instanceSource]
+}
+
+// New makes a Dashboard. It starts nothing.
+func New(cfg Config) (*Dashboard, error) {
+	if cfg.Store == nil || cfg.Reports == nil {
+		return nil, errors.New("the dashboard needs a store and an ingest log to read from")
+	}
+	if cfg.Timing.Window == 0 {
+		cfg.Timing = wire.DefaultTiming
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Name == "" {
+		cfg.Name = "Evergreen"
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	if err := cfg.Privacy.check(); err != nil {
+		return nil, err
+	}
+	a, err := loadAssets(cfg.Dev)
+	if err != nil {
+		return nil, err
+	}
+	d := &Dashboard{
+		cfg:       cfg,
+		assets:    a,
+		answers:   cache[*Answer]{ttl: answerTTL, max: 512, now: cfg.Now},
+		instances: cache[*instanceSource]{ttl: instanceTTL, max: 8, now: cfg.Now},
+	}
+	d.routes = d.table()
+	return d, nil
+}
+
+const (
+	// answerTTL is how long an answer is given again. A report has to be on a
+	// page within a minute, of which the aggregator takes a few seconds.
+	answerTTL   = 5 * time.Second
+	instanceTTL = 10 * time.Second
+	// queryTimeout bounds one question to the store.
+	queryTimeout = 20 * time.Second
+)
+
+// A handler answers or says what is wrong; serve turns that into a response.
+type handler func(w http.ResponseWriter, r *http.Request) error
+
+// A route is a path of the dashboard. All are read with GET.
+type route struct {
+	path string // as http.ServeMux writes it
+	api  bool   // errors are problem documents, not pages
+	// private answers are for whoever holds a signed link.
+	private bool
+	handle  handler
+}
+
+func (d *Dashboard) table() []route {
+	return []route{
+		{path: "/{$}", handle: d.overview},
+		{path: "/instance/{id}", private: true, handle: d.instancePage},
+		{path: "/dictionary", handle: d.dictionary},
+		{path: "/privacy", handle: d.privacyPage},
+		{path: "/assets/{name}", handle: d.asset},
+		{path: "/api/v1/metrics", api: true, handle: d.apiMetrics},
+		{path: "/api/v1/query", api: true, handle: d.apiQuery},
+		{path: "/api/v1/quantiles", api: true, handle: d.apiQuantiles},
+		{path: "/api/v1/instances", api: true, handle: d.apiInstances},
+		{path: "/api/v1/new", api: true, handle: d.apiNew},
+		{path: "/api/v1/instance/{id}", api: true, private: true, handle: d.apiInstance},
+		{path: "/api/v1/instance/{id}/query", api: true, private: true, handle: d.apiInstanceQuery},
+		{path: "/api/v1/instance/{id}/quantiles", api: true, private: true, handle: d.apiInstanceQuantiles},
+		{path: "/api/v1/openapi.json", api: true, handle: d.apiOpenAPI},
+	}
+}
+
+// Register adds the dashboard's paths to mux. It takes every path that no
+// other pattern of mux is closer to, in order
+// to answer what does not exist in its own words.
+func (d *Dashboard) Register(mux *http.ServeMux) {
+	for _, rt := range d.routes {
+		mux.Handle("GET "+rt.path, d.serve(rt))
+	}
+	mux.Handle("/", d.serve(route{handle: d.missing}))
+	mux.Handle("/api/", d.serve(route{api: true, handle: d.missing}))
+}
+
+// contentSecurityPolicy allows what the pages need: their own files. Charts
+// style elements through the CSSOM, which a policy does not govern.
+const contentSecurityPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; " +
+	"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+func (d *Dashboard) serve(rt route) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", contentSecurityPolicy)
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		switch {
+		case rt.private:
+			h.Set("Cache-Control", "private, no-store")
+			h.Set("X-Robots-Tag", "noindex, nofollow")
+		case rt.api:
+			h.Set("Access-Control-Allow-Origin", "*")
+		}
+		ctx, cancel := context.WithTimeout(r.Context(), 2*queryTimeout)
+		defer cancel()
+		if err := rt.handle(w, r.WithContext(ctx)); err != nil {
+			d.fail(w, r, rt, err)
+		}
+	})
+}

@@ -1,0 +1,265 @@
+package dashboard
+
+import (
+	"encoding/json"
+	"fmt"
+	"html/template"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/caddy-evergreen/evergreen/server/store"
+	"github.com/caddy-evergreen/evergreen/wire"
+)
+
+// A figure is a chart with its answer, ready for a template.
+type figure struct {
+	chart
+	Href   string // of the chart's data, in the API
+	Names  string // JSON: values that people see by another name
+	Order  string // JSON: the order of series, as vocabularies have it
+	Head   []string
+	Rows   []figureRow
+	More   string // what the table leaves out
+	Empty  bool
+	Answer *Answer
+}
+
+// A figureRow is a table's row. Bar is its length in percent, for ranks.
+type figureRow struct {
+	Name  string
+	Cells []string
+	Bar   string
+	Faint bool // not a group like others
+}
+
+// maxTimes is how many periods a page's table shows; the data has all.
+const maxTimes = 24
+
+func newFigure(c chart, href string, a question, ans *Answer) (*figure, error) {
+	f := &figure{chart: c, Href: href, Answer: ans, Empty: len(ans.Rows) == 0}
+	if err := f.name(a); err != nil {
+		return nil, err
+	}
+	switch {
+	case c.overTime():
+		f.times(a)
+	case a.quantiles != nil:
+		f.quantiles(a)
+	default:
+		f.rank(a)
+	}
+	return f, nil
+}
+
+// name prepares what the script needs to call series as the tables do.
+func (f *figure) name(a question) error {
+	names := map[string]string{}
+	for _, r := range f.Answer.Rows {
+		if len(r.Group) > 0 {
+			names[seriesKey(a.words(), r.Group)] = title(a.words(), r, a.facet)
+		}
+	}
+	b, err := json.Marshal(names)
+	if err != nil {
+		return err
+	}
+	f.Names = string(b)
+	order := []string{}
+	if len(a.byDims) == 1 && !a.byValue && !a.byLabel {
+		if vs := a.metric.Dims[a.byDims[0]].Values; len(vs) <= 16 {
+			order = append(slices.Clone(vs[1:]), vs[0])
+		}
+	}
+	b, err = json.Marshal(order)
+	f.Order = string(b)
+	return err
+}
+
+// seriesKey is how the script tells groups apart.
+func seriesKey(words []string, group map[string]string) string {
+	var parts []string
+	for _, w := range words {
+		parts = append(parts, group[w])
+	}
+	return strings.Join(parts, " ")
+}
+
+func (f *figure) rank(a question) {
+	f.Head = []string{f.noun(a), f.counted(a), "Share"}
+	var most uint64
+	for _, r := range f.Answer.Rows {
+		if !r.Rest && !r.Suppressed {
+			most = max(most, r.Count)
+		}
+	}
+	// Where one instance or event is in several groups, shares of their sum
+	// would say nothing.
+	several := a.metric.ID == wire.InstancesFeatures || a.metric.ID == wire.InstancesPlugins
+	if several {
+		f.Head = f.Head[:2]
+	}
+	for _, r := range f.Answer.Rows {
+		if several && r.Rest {
+			continue
+		}
+		row := figureRow{Name: title(a.words(), r, a.facet), Cells: []string{whole(r.Count)}, Faint: r.Rest || r.Suppressed}
+		if !several {
+			row.Cells = append(row.Cells, percent(float64(r.Count)/float64(max(f.Answer.Total, 1))))
+		}
+		if most > 0 {
+			row.Bar = strconv.FormatFloat(min(100, 100*float64(r.Count)/float64(most)), 'f', 2, 64)
+		}
+		f.Rows = append(f.Rows, row)
+	}
+}
+
+func (f *figure) quantiles(a question) {
+	f.Head = []string{f.noun(a), f.counted(a)}
+	for _, q := range a.quantiles {
+		f.Head = append(f.Head, quantileName(q))
+	}
+	for _, r := range f.Answer.Rows {
+		row := figureRow{Name: title(a.words(), r, a.facet), Cells: []string{whole(r.Count)}, Faint: r.Rest || r.Suppressed}
+		for _, v := range r.Quantiles {
+			row.Cells = append(row.Cells, join(amount(v, a.metric.Unit)))
+		}
+		f.Rows = append(f.Rows, row)
+	}
+}
+
+// times turns rows by time and group into a table with a column for each
+// group or quantile, newest first.
+func (f *figure) times(a question) {
+	f.Head = []string{"Time (UTC)"}
+	var titles []string
+	cells := map[time.Time]map[string]string{}
+	var at []time.Time
+	put := func(t time.Time, title, cell string) {
+		if cells[t] == nil {
+			cells[t] = map[string]string{}
+			at = append(at, t)
+		}
+		cells[t][title] = cell
+		if !slices.Contains(titles, title) {
+			titles = append(titles, title)
+		}
+	}
+	for _, r := range f.Answer.Rows {
+		t := *r.Time
+		switch {
+		case f.Mean:
+			put(t, "Peak", digits(float64(*r.Sum)/float64(max(r.Count, 1))))
+		case a.quantiles != nil:
+			for i, q := range a.quantiles {
+				put(t, quantileName(q), join(amount(r.Quantiles[i], a.metric.Unit)))
+			}
+		case len(a.words()) == 0:
+			put(t, f.counted(a), whole(r.Count))
+		default:
+			put(t, title(a.words(), r, a.facet), whole(r.Count))
+		}
+	}
+	f.Head = append(f.Head, titles...)
+	shown := at[max(0, len(at)-maxTimes):]
+	if n := len(at) - len(shown); n > 0 {
+		f.More = fmt.Sprintf("The newest %d of %d periods; the data has all.", len(shown), len(at))
+	}
+	for _, t := range slices.Backward(shown) {
+		row := figureRow{Name: moment(t, a.grain), Faint: t.Add(1).After(f.Answer.Complete)}
+		for _, title := range titles {
+			c := cells[t][title]
+			if c == "" {
+				c = "0"
+				if a.quantiles != nil {
+					c = "–"
+				}
+			}
+			row.Cells = append(row.Cells, c)
+		}
+		f.Rows = append(f.Rows, row)
+	}
+}
+
+// noun heads the column of groups.
+func (f *figure) noun(a question) string {
+	switch {
+	case a.byValue:
+		return capital(a.facet.String())
+	case a.byLabel:
+		return capital(strings.ReplaceAll(a.metric.Label, "_", " "))
+	case len(a.byDims) > 0:
+		return capital(strings.ReplaceAll(a.metric.Dims[a.byDims[0]].Name, "_", " "))
+	}
+	return ""
+}
+
+// counted heads the column of counts.
+func (f *figure) counted(a question) string {
+	switch {
+	case a.metric.Kind.FromServer():
+		return "Instances"
+	case strings.HasPrefix(a.metric.Name, "tls."):
+		return "Handshakes"
+	case strings.HasPrefix(a.metric.Name, "telemetry.dropped.reports"):
+		return "Reports"
+	}
+	return "Requests"
+}
+
+// spark draws values as the path of a line in a box of 100 by 28, and the
+// path below it.
+func spark(values []float64) (linePath, areaPath template.HTMLAttr) {
+	if len(values) < 2 {
+		return "", ""
+	}
+	lo, hi := slices.Min(values), slices.Max(values)
+	if lo > hi/2 {
+		lo = max(0, lo-(hi-lo)) // don't make much of little
+	} else {
+		lo = 0
+	}
+	if hi <= lo {
+		lo, hi = lo-1, lo+1
+	}
+	var b strings.Builder
+	for i, v := range values {
+		c := byte('L')
+		if i == 0 {
+			c = 'M'
+		}
+		fmt.Fprintf(&b, "%c%.1f %.1f", c, 100*float64(i)/float64(len(values)-1), 26-24*(v-lo)/(hi-lo))
+	}
+	p := b.String()
+	return template.HTMLAttr(p), template.HTMLAttr(p + "L100 28L0 28Z")
+}
+
+// atLeastTwo gives the values by time of an answer, without the periods that
+// are not complete, as long as enough remain to draw.
+func settled(ans *Answer, values map[time.Time]float64) []float64 {
+	var times []time.Time
+	for t := range values {
+		times = append(times, t)
+	}
+	slices.SortFunc(times, time.Time.Compare)
+	whole := slices.DeleteFunc(slices.Clone(times), func(t time.Time) bool { return !t.Before(ans.Complete) })
+	if len(whole) >= 2 {
+		times = whole
+	}
+	var out []float64
+	for _, t := range times {
+		out = append(out, values[t])
+	}
+	return out
+}
+
+// grainOf is the grain that an answer names.
+func grainOf(name string) store.Grain {
+	for _, g := range store.Grains {
+		if g.String() == name {
+			return g
+		}
+	}
+	return store.Window
+}

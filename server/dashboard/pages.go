@@ -1,0 +1,324 @@
+package dashboard
+
+import (
+	"bytes"
+	"context"
+	"net/http"
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/caddy-evergreen/evergreen/wire"
+)
+
+// A page is what every template is given.
+type page struct {
+	Deployment string // the dashboard's name
+	Title      string
+	Path       string // for the navigation
+	Private    bool
+	Live       bool // worth refreshing
+	Script     bool
+	Ranges     []rangeLink
+	Body       any
+}
+
+// A rangeLink is one choice of the switch.
+type rangeLink struct {
+	Title, Short, Href string
+	Current            bool
+}
+
+func (d *Dashboard) render(w http.ResponseWriter, r *http.Request, name string, p page, status int) error {
+	p.Deployment = d.cfg.Name
+	t, err := d.assets.templates()
+	if err != nil {
+		return err
+	}
+	var b bytes.Buffer
+	if err := t.ExecuteTemplate(&b, name, p); err != nil {
+		return err
+	}
+	if status != http.StatusOK {
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		w.WriteHeader(status)
+		w.Write(b.Bytes()) // an error means that nobody is listening
+		return nil
+	}
+	cacheControl := "no-cache"
+	if p.Private {
+		cacheControl = ""
+	}
+	send(w, r, "text/html; charset=utf-8", b.Bytes(), cacheControl)
+	return nil
+}
+
+// message is a page that says what went wrong.
+func (d *Dashboard) message(w http.ResponseWriter, r *http.Request, f *fault) {
+	err := d.render(w, r, "message.html", page{Title: capital(f.title), Body: f}, f.status)
+	if err != nil {
+		d.cfg.Logger.Error("rendering a message", "err", err)
+	}
+}
+
+// switchTo makes the links of the range switch; extra are parameters to keep.
+func switchTo(path string, s span, extra url.Values) []rangeLink {
+	var links []rangeLink
+	for _, r := range ranges {
+		q := url.Values{"range": {r.Name}}
+		for k, v := range extra {
+			q[k] = v
+		}
+		links = append(links, rangeLink{capital(r.Title), r.Short, path + "?" + q.Encode(), r.Name == s.name})
+	}
+	return links
+}
+
+// spanOf is how the API is asked for a page's span. A range moves with time.
+func spanOf(q url.Values, s span) url.Values {
+	v := url.Values{}
+	for _, k := range spanParams {
+		if q.Has(k) {
+			v[k] = q[k]
+		}
+	}
+	if len(v) == 0 {
+		v.Set("range", s.name)
+	}
+	return v
+}
+
+// A sectionView is a section with its figures.
+type sectionView struct {
+	section
+	Figures []*figure
+	New     *News // with the instances
+}
+
+// figuresFor asks the questions of those charts that on says, several at once.
+func (d *Dashboard) figuresFor(ctx context.Context, on func(chart) bool, href func(chart) string,
+	ask func(context.Context, chart, question) (*Answer, error)) ([]sectionView, error) {
+	var wanted []chart
+	for _, c := range charts {
+		if on(c) {
+			wanted = append(wanted, c)
+		}
+	}
+	figures := make([]*figure, len(wanted))
+	err := each(ctx, len(wanted), func(ctx context.Context, i int) error {
+		c := wanted[i]
+		u := href(c)
+		parsed, err := url.Parse(u)
+		if err != nil {
+			return err
+		}
+		q := parsed.Query()
+		for _, p := range linkParams {
+			q.Del(p)
+		}
+		a, err := d.parseQuestion(q, c.Quantiles)
+		if err != nil {
+			return err
+		}
+		ans, err := ask(ctx, c, a)
+		if err != nil {
+			return err
+		}
+		figures[i], err = newFigure(c, u, a, ans)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	var views []sectionView
+	for _, s := range sections {
+		v := sectionView{section: s}
+		for _, f := range figures {
+			if f.Section == s.ID {
+				v.Figures = append(v.Figures, f)
+			}
+		}
+		if len(v.Figures) > 0 {
+			views = append(views, v)
+		}
+	}
+	return views, nil
+}
+
+// An overviewBody fills overview.html.
+type overviewBody struct {
+	Lead     string
+	Tiles    []tile
+	Sections []sectionView
+	News     []newsLine
+	NewsHref string
+	Range    string
+	Empty    bool
+}
+
+type newsLine struct{ Of, Title, Count string }
+
+const maxNews = 12
+
+func (d *Dashboard) overview(w http.ResponseWriter, r *http.Request) error {
+	q, err := query(r)
+	if err != nil {
+		return err
+	}
+	if err := strict(q, spanParams); err != nil {
+		return err
+	}
+	if len(q) == 0 {
+		name, err := d.defaultRange(r.Context())
+		if err != nil {
+			return err
+		}
+		q.Set("range", name)
+	}
+	s, err := d.parseSpan(q)
+	if err != nil {
+		return err
+	}
+	at := spanOf(q, s)
+	body := overviewBody{Range: rangeTitle(s), NewsHref: "/api/v1/new?" + at.Encode()}
+	var news *News
+	err = each(r.Context(), 3, func(ctx context.Context, i int) (err error) {
+		switch i {
+		case 0:
+			body.Sections, err = d.figuresFor(ctx, func(c chart) bool { return c.Overview },
+				func(c chart) string { return c.path("/api/v1", at) },
+				func(ctx context.Context, _ chart, a question) (*Answer, error) {
+					return d.answer(ctx, d.cfg.Store, "", a)
+				})
+		case 1:
+			body.Tiles, body.Empty, err = d.tiles(ctx, s, at)
+		case 2:
+			news, err = d.news(ctx, s)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, it := range news.Items[:min(len(news.Items), maxNews)] {
+		body.News = append(body.News, newsLine{it.of, it.title, whole(it.Count)})
+	}
+	return d.render(w, r, "overview.html", page{
+		Title: "Overview", Path: "/", Live: true, Script: true, Ranges: switchTo("/", s, nil), Body: body,
+	}, http.StatusOK)
+}
+
+// defaultRange is a day, or an hour where counting began less than two hours ago.
+func (d *Dashboard) defaultRange(ctx context.Context) (string, error) {
+	day, _ := rangeByName("24h")
+	m := wire.MetricByID(wire.InstancesActive)
+	s := day.span(d.cfg.Timing, d.cfg.Now())
+	ans, err := d.answer(ctx, d.cfg.Store, "", question{span: s, metric: m, byTime: true, limit: 1})
+	if err != nil {
+		return "", err
+	}
+	if len(ans.Rows) == 0 || ans.Rows[0].Time.After(d.cfg.Now().Add(-2*time.Hour)) {
+		return "1h", nil
+	}
+	return "24h", nil
+}
+
+func rangeTitle(s span) string {
+	if r, ok := rangeByName(s.name); ok {
+		return r.Title
+	}
+	return moment(s.from, s.grain) + " to " + moment(s.to, s.grain)
+}
+
+// An instanceBody fills instance.html.
+type instanceBody struct {
+	ID       string
+	Range    string
+	Expires  string
+	Data     string
+	Facts    []factLine
+	Modules  []*wire.Module
+	Features []string
+	Changes  []Change
+	Reports  []reportLine
+	More     int
+	Sections []sectionView
+	Short    bool // not all could be read
+}
+
+type factLine struct{ Name, Value string }
+
+type reportLine struct {
+	ReportInfo
+	When, Windows, Where, Size string
+}
+
+const maxReportLines = 10
+
+func (d *Dashboard) instancePage(w http.ResponseWriter, r *http.Request) error {
+	all, err := query(r)
+	if err != nil {
+		return err
+	}
+	src, q, err := d.own(r)
+	if err != nil {
+		return err
+	}
+	if err := strict(q, spanParams); err != nil {
+		return err
+	}
+	link := linkOf(all)
+	extra := spanOf(q, src.span)
+	for k, v := range link {
+		extra[k] = v
+	}
+	base := "/api/v1/instance/" + src.id.String()
+	body := instanceBody{ID: src.id.String(), Range: rangeTitle(src.span), Data: base + "?" + extra.Encode(), Changes: src.changes, Short: src.truncated}
+	if at, err := parseTime("expires", link.Get("expires")); err == nil {
+		body.Expires = at.Format("2 January 2006, 15:04 UTC")
+	}
+	body.Sections, err = d.figuresFor(r.Context(), func(c chart) bool { return c.Own },
+		func(c chart) string { return c.path(base, extra) },
+		func(ctx context.Context, _ chart, a question) (*Answer, error) {
+			a.span = src.span
+			return d.compute(ctx, src, false, a)
+		})
+	if err != nil {
+		return err
+	}
+	if src.facts != nil {
+		body.Facts, body.Modules, body.Features = factLines(src.facts), src.facts.GetModules(), slices.Sorted(slices.Values(src.facts.GetFeatures()))
+	}
+	for _, rep := range src.reports[:min(len(src.reports), maxReportLines)] {
+		body.Reports = append(body.Reports, newReportLine(rep))
+	}
+	body.More = len(src.reports) - len(body.Reports)
+	return d.render(w, r, "instance.html", page{
+		Title: "Your instance", Path: "/instance", Private: true, Live: true, Script: true,
+		Ranges: switchTo(r.URL.Path, src.span, link), Body: body,
+	}, http.StatusOK)
+}
+
+// A dictionaryBody fills dictionary.html.
+type dictionaryBody struct {
+	Version    int
+	Metrics    []*wire.Metric
+	Dimensions []*wire.Dimension
+}
+
+func (d *Dashboard) dictionary(w http.ResponseWriter, r *http.Request) error {
+	if err := plainURL(r); err != nil {
+		return err
+	}
+	return d.render(w, r, "dictionary.html", page{
+		Title: "Dictionary", Path: "/dictionary",
+		Body: dictionaryBody{wire.DictionaryVersion, wire.Metrics(), wire.Dimensions()},
+	}, http.StatusOK)
+}
+
+func (d *Dashboard) privacyPage(w http.ResponseWriter, r *http.Request) error {
+	if err := plainURL(r); err != nil {
+		return err
+	}
+	return d.render(w, r, "privacy.html", page{Title: "Privacy", Path: "/privacy", Body: d.cfg.Privacy}, http.StatusOK)
+}

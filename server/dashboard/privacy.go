@@ -1,0 +1,90 @@
+package dashboard
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/caddy-evergreen/evergreen/wire"
+)
+
+// Privacy decides which groups of an answer are shown, when the answer is
+// split by what may point to few instances: a facet (country, network,
+// version, …) or an open label (a plugin's version).
+//
+// A group is shown when at least MinInstances instances and MinEvents events
+// are in it and none of them gave more than MaxShare of the events. All other
+// groups are added up into one, marked as suppressed. If that sum itself falls
+// short, the smallest group that could be shown goes into it, too, and so on:
+// else the total would give it away (complementary suppression).
+//
+// The number of instances is estimated from below. A row knows how many
+// windows of instances are in it; over n windows of time one instance gives at
+// most n of them, so that there were at least Reports / n instances.
+//
+// Limits, which the published data set (a later issue) will not have: two
+// answers about different ranges of time can be subtracted from each other,
+// and sums that are split by nothing but dimensions are always shown.
+type Privacy struct {
+	MinInstances uint64
+	MinEvents    uint64
+	MaxShare     float64 // 0 means 1
+}
+
+// Public is what a dashboard that anyone may read should have.
+var Public = Privacy{MinInstances: 50, MinEvents: 5000, MaxShare: 0.25}
+
+func (p Privacy) check() error {
+	if p.MaxShare < 0 || p.MaxShare > 1 {
+		return errors.New("the greatest share of one instance is a number from 0 to 1, such as 0.25")
+	}
+	return nil
+}
+
+func (p Privacy) open() bool { return p == Privacy{} }
+
+// shown reports whether a group may be seen; windows is how many windows of
+// time it spans.
+func (p Privacy) shown(g *group, windows uint64, m *wire.Metric) bool {
+	if m.Kind == wire.KindDistinct {
+		return g.total >= p.MinInstances
+	}
+	if g.reports/max(windows, 1) < p.MinInstances {
+		return false
+	}
+	if m.Kind == wire.KindInstances {
+		return true // each gives one
+	}
+	if g.total < p.MinEvents {
+		return false
+	}
+	return p.MaxShare == 0 || float64(g.top) <= p.MaxShare*float64(g.total)
+}
+
+// split parts groups, which are in descending order of their totals.
+func (p Privacy) split(groups []*group, windows uint64, m *wire.Metric) (shown, suppressed []*group) {
+	if p.open() {
+		return groups, nil
+	}
+	for _, g := range groups {
+		if p.shown(g, windows, m) {
+			shown = append(shown, g)
+		} else {
+			suppressed = append(suppressed, g)
+		}
+	}
+	for len(suppressed) > 0 && len(shown) > 0 {
+		sum := &group{}
+		for _, g := range suppressed {
+			sum.reports += g.reports
+			sum.total += g.total
+			sum.top = max(sum.top, g.top)
+		}
+		if p.shown(sum, windows, m) {
+			break
+		}
+		last := len(shown) - 1
+		suppressed = slices.Insert(suppressed, 0, shown[last])
+		shown = shown[:last]
+	}
+	return shown, suppressed
+}

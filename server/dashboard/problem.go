@@ -1,0 +1,102 @@
+package dashboard
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/caddy-evergreen/evergreen/nearest"
+	"github.com/caddy-evergreen/evergreen/wire"
+)
+
+// A fault is an error that is the asker's to mend, so that the asker is told.
+type fault struct {
+	status int
+	title  string
+	Detail string // shown by message.html
+}
+
+func (f *fault) Error() string { return f.title + ": " + f.Detail }
+
+func badParameter(format string, args ...any) error {
+	return &fault{http.StatusBadRequest, "a parameter is not understood", fmt.Sprintf(format, args...)}
+}
+
+func tooMuch(format string, args ...any) error {
+	return &fault{http.StatusBadRequest, "this asks for too much at once", fmt.Sprintf(format, args...)}
+}
+
+// fail is the one place where errors become responses. Causes that are not
+// the asker's stay in the log.
+func (d *Dashboard) fail(w http.ResponseWriter, r *http.Request, rt route, err error) {
+	var f *fault
+	switch {
+	case errors.As(err, &f):
+	case errors.Is(err, wire.ErrExpired):
+		f = &fault{http.StatusGone, "this link has expired", "Links to an instance's page are good for a limited time. Run `caddy evergreen link` on the server to make a new one."}
+	case errors.Is(err, wire.ErrSignature):
+		f = &fault{http.StatusForbidden, "this link is not valid", "The page of an instance opens only with the complete link that `caddy evergreen link` prints on the server itself. Was it cut off while it was copied?"}
+	case r.Context().Err() != nil:
+		return // nobody is listening
+	case errors.Is(err, context.DeadlineExceeded):
+		d.cfg.Logger.Warn("a query took too long", "path", r.URL.Path, "err", err)
+		f = &fault{http.StatusServiceUnavailable, "the answer took too long", "Choose a shorter range or a coarser grain, or try again in a minute."}
+	default:
+		d.cfg.Logger.Error("answering a request", "path", rt.path, "err", err)
+		f = &fault{http.StatusInternalServerError, "something went wrong here", "The cause is in the server's log. Try again in a minute."}
+	}
+	if f.status == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", "60")
+	}
+	w.Header().Del("ETag")
+	if !rt.private {
+		w.Header().Set("Cache-Control", "no-store")
+	}
+	if !rt.api {
+		d.message(w, r, f)
+		return
+	}
+	b, err := json.Marshal(wire.Problem{Title: f.title, Status: f.status, Detail: f.Detail})
+	if err != nil {
+		d.cfg.Logger.Error("encoding a problem", "err", err)
+	}
+	w.Header().Set("Content-Type", wire.TypeProblem)
+	w.WriteHeader(f.status)
+	w.Write(append(b, '\n'))
+}
+
+func (d *Dashboard) missing(_ http.ResponseWriter, r *http.Request) error {
+	var paths []string
+	for _, rt := range d.routes {
+		paths = append(paths, strings.TrimSuffix(rt.path, "{$}"))
+	}
+	return &fault{http.StatusNotFound, "there is nothing here",
+		fmt.Sprintf("%.80q does not exist.%s", r.URL.Path, guess(r.URL.Path, paths))}
+}
+
+// guess is a question for the known name that s may have been meant to be, or
+// empty. It begins with a space.
+func guess(s string, known []string) string {
+	name := nearest.Name(s, known)
+	for _, k := range known {
+		if name == "" && len(s) > 1 && strings.HasPrefix(k, strings.ToLower(s)) {
+			name = k
+		}
+	}
+	if name == "" {
+		return ""
+	}
+	return fmt.Sprintf(" Did you mean %q?", name)
+}
+
+// oneOf joins names for a message, at most a dozen of them.
+func oneOf(names []string) string {
+	if len(names) > 12 {
+		return strings.Join(names[:12], ", ") + fmt.Sprintf(" … (%d in all, see /dictionary)", len(names))
+	}
+	return strings.Join(slices.Clone(names), ", ")
+}

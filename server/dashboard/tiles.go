@@ -1,0 +1,233 @@
+package dashboard
+
+import (
+	"context"
+	"html/template"
+	"math"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/caddy-evergreen/evergreen/wire"
+)
+
+// A tile is a headline number with its trend.
+type tile struct {
+	ID, Title    string
+	Number, Unit string
+	Note         string
+	Delta        string // against the span before, "" if there is none
+	Rise         int    // the delta's sign
+	Good         int    // 1 if more is better, -1 if less is, 0 if neither
+	Line, Area   template.HTMLAttr
+	Href         string // of its data
+}
+
+// part is the share of one value of a dimension in a metric.
+type part struct {
+	id, title string
+	metric    wire.MetricID
+	dim       string
+	value     string
+	note      string
+}
+
+var parts = []part{
+	{"http3", "HTTP/3", wire.HTTPRequests, "protocol", "http/3", "of requests"},
+	{"ipv6", "IPv6", wire.HTTPRequestsTransport, "family", "ipv6", "of requests"},
+	{"tls13", "TLS 1.3", wire.TLSConnections, "tls_version", "TLS 1.3", "of handshakes"},
+}
+
+// tiles makes the headline numbers of the overview. nothing says that no
+// instance reported in the span.
+func (d *Dashboard) tiles(ctx context.Context, s span, at url.Values) (_ []tile, nothing bool, err error) {
+	ts := make([]tile, 3+len(parts))
+	err = each(ctx, len(ts), func(ctx context.Context, i int) (err error) {
+		switch i {
+		case 0:
+			ts[i], nothing, err = d.instancesTile(ctx, s, at)
+		case 1:
+			ts[i], err = d.requestsTile(ctx, s, at)
+		case 2:
+			ts[i], err = d.latencyTile(ctx, s, at)
+		default:
+			ts[i], err = d.partTile(ctx, parts[i-3], s, at)
+		}
+		return err
+	})
+	return ts, nothing, err
+}
+
+// asked asks the store the question of a URL of the API, in span s.
+func (d *Dashboard) asked(ctx context.Context, c chart, s span, at url.Values) (*Answer, string, error) {
+	href := c.path("/api/v1", at)
+	u, err := url.Parse(href)
+	if err != nil {
+		return nil, "", err
+	}
+	a, err := d.parseQuestion(u.Query(), c.Quantiles)
+	if err != nil {
+		return nil, "", err
+	}
+	a.span = s
+	ans, err := d.answer(ctx, d.cfg.Store, "", a)
+	return ans, href, err
+}
+
+func (d *Dashboard) instancesTile(ctx context.Context, s span, at url.Values) (tile, bool, error) {
+	in, err := d.instancesIn(ctx, s)
+	if err != nil {
+		return tile{}, false, err
+	}
+	before, err := d.instancesIn(ctx, s.before())
+	if err != nil {
+		return tile{}, false, err
+	}
+	values := map[time.Time]float64{}
+	for _, tc := range in.OverTime {
+		values[tc.Time] = float64(tc.Count)
+	}
+	t := tile{ID: "now", Title: "Instances now", Note: whole(in.Count) + " in the " + rangeTitle(s), Good: 1, Href: "/api/v1/instances?" + at.Encode()}
+	t.Number, t.Unit = short(in.Now)
+	t.change(float64(in.Count), float64(before.Count))
+	until := &Answer{Complete: start(s.grain, d.cfg.Timing, complete(d.cfg.Timing, d.cfg.Now()))}
+	t.Line, t.Area = spark(settled(until, values))
+	return t, in.Count == 0, nil
+}
+
+func (d *Dashboard) requestsTile(ctx context.Context, s span, at url.Values) (tile, error) {
+	c := chart{ID: "tile", Metric: wire.HTTPRequests, Ask: "by=time"}
+	now, href, err := d.asked(ctx, c, s, at)
+	if err != nil {
+		return tile{}, err
+	}
+	c.Ask = ""
+	before, _, err := d.asked(ctx, c, s.before(), at)
+	if err != nil {
+		return tile{}, err
+	}
+	t := tile{ID: "requests", Title: "Requests", Note: rate(now.Total, s.to.Sub(s.from)), Href: href}
+	t.Number, t.Unit = short(now.Total)
+	t.change(float64(now.Total), float64(before.Total))
+	values := map[time.Time]float64{}
+	for _, r := range now.Rows {
+		values[*r.Time] = float64(r.Count)
+	}
+	t.Line, t.Area = spark(settled(now, values))
+	return t, nil
+}
+
+// rate writes how many in a second, over the whole span.
+func rate(n uint64, d time.Duration) string {
+	f := float64(n) / d.Seconds()
+	if f >= 10_000 {
+		return join(short(uint64(f))) + " a second"
+	}
+	return digits(f) + " a second"
+}
+
+func (d *Dashboard) latencyTile(ctx context.Context, s span, at url.Values) (tile, error) {
+	c := chart{ID: "tile", Metric: wire.HTTPFirstByte, Ask: "q=0.5,0.99", Quantiles: true}
+	now, href, err := d.asked(ctx, c, s, at)
+	if err != nil {
+		return tile{}, err
+	}
+	before, _, err := d.asked(ctx, c, s.before(), at)
+	if err != nil {
+		return tile{}, err
+	}
+	c.Ask += "&by=time"
+	over, _, err := d.asked(ctx, c, s, at)
+	if err != nil {
+		return tile{}, err
+	}
+	t := tile{ID: "first-byte-now", Title: "First byte", Number: "–", Note: "median", Good: -1, Href: href}
+	if len(now.Rows) > 0 {
+		q := now.Rows[0].Quantiles
+		t.Number, t.Unit = amount(q[0], wire.Microseconds)
+		t.Note = "median; p99 " + join(amount(q[1], wire.Microseconds))
+		if len(before.Rows) > 0 {
+			t.change(q[0], before.Rows[0].Quantiles[0])
+		}
+	}
+	values := map[time.Time]float64{}
+	for _, r := range over.Rows {
+		values[*r.Time] = r.Quantiles[0]
+	}
+	t.Line, t.Area = spark(settled(over, values))
+	return t, nil
+}
+
+func (d *Dashboard) partTile(ctx context.Context, p part, s span, at url.Values) (tile, error) {
+	c := chart{ID: "tile", Metric: p.metric, Ask: "by=time," + p.dim}
+	now, href, err := d.asked(ctx, c, s, at)
+	if err != nil {
+		return tile{}, err
+	}
+	c.Ask = "by=" + p.dim
+	before, _, err := d.asked(ctx, c, s.before(), at)
+	if err != nil {
+		return tile{}, err
+	}
+	t := tile{ID: p.id, Title: p.title, Number: "–", Note: p.note, Good: 1, Href: href}
+	of, all := map[time.Time]float64{}, map[time.Time]float64{}
+	for _, r := range now.Rows {
+		all[*r.Time] += float64(r.Count)
+		if r.Group[p.dim] == p.value {
+			of[*r.Time] += float64(r.Count)
+		}
+	}
+	for at, n := range all {
+		of[at] /= max(n, 1)
+	}
+	t.Line, t.Area = spark(settled(now, of))
+	f := fraction(now, p)
+	if !math.IsNaN(f) {
+		t.Number, t.Unit = strconv.FormatFloat(100*f, 'f', 1, 64), "%"
+	}
+	if was := fraction(before, p); !math.IsNaN(f) && !math.IsNaN(was) {
+		t.points(100 * (f - was))
+	}
+	return t, nil
+}
+
+// fraction is p's share of all counts, NaN without any.
+func fraction(ans *Answer, p part) float64 {
+	var of, all float64
+	for _, r := range ans.Rows {
+		all += float64(r.Count)
+		if r.Group[p.dim] == p.value {
+			of += float64(r.Count)
+		}
+	}
+	return of / all
+}
+
+// change sets the delta in percent.
+func (t *tile) change(now, before float64) {
+	if before == 0 {
+		return
+	}
+	c := 100 * (now - before) / before
+	if c > 999 {
+		t.Delta, t.Rise = "×"+digits(now/before), 1
+		return
+	}
+	t.set(c, "\u202f%")
+}
+
+// points sets the delta in points of percent.
+func (t *tile) points(c float64) { t.set(c, " points") }
+
+func (t *tile) set(c float64, unit string) {
+	s := strconv.FormatFloat(math.Abs(c), 'f', 1, 64)
+	if s == "0.0" {
+		t.Delta = "unchanged"
+		return
+	}
+	t.Rise = 1
+	if c < 0 {
+		t.Rise = -1
+	}
+	t.Delta = s + unit
+}

@@ -1,0 +1,113 @@
+// Puts charts on the pages' figures and keeps what is seen up to date.
+import type { Answer, Reading } from "./answer";
+import { Chart, type Kind } from "./chart";
+
+interface Figure extends HTMLElement {
+  /** For tests: what is drawn. */
+  shown?: () => { name: string; data: unknown }[];
+}
+
+const refreshEvery = 30_000;
+const drawn = new Map<Figure, Chart>();
+
+function reading(f: Figure): Reading {
+  return {
+    names: JSON.parse(f.dataset.names ?? "{}") as Record<string, string>,
+    order: JSON.parse(f.dataset.order ?? "[]") as string[],
+    mean: f.dataset.mean !== undefined,
+  };
+}
+
+async function draw(f: Figure): Promise<void> {
+  const box = f.querySelector<HTMLElement>(".canvas");
+  const href = f.dataset.chart;
+  if (!box || !href) return;
+  const response = await fetch(href, { headers: { Accept: "application/json" } });
+  if (!response.ok) throw new Error(`${href}: ${response.status}`);
+  const answer = (await response.json()) as Answer;
+  if (answer.rows.length === 0) {
+    f.classList.add("tabular"); // which says that there is nothing
+    f.dataset.drawn = "empty";
+    return;
+  }
+  if (f.dataset.drawn === "empty") f.classList.remove("tabular");
+  let chart = drawn.get(f);
+  if (!chart) {
+    chart = new Chart(box, f.dataset.kind as Kind, reading(f));
+    drawn.set(f, chart);
+    f.shown = () => chart!.shown();
+    new ResizeObserver(() => chart!.resize()).observe(box);
+    withTable(f);
+  }
+  chart.draw(answer);
+  f.dataset.drawn = "yes";
+}
+
+/** The button that shows a chart's table in its place. */
+function withTable(f: Figure): void {
+  const button = f.querySelector<HTMLButtonElement>(".as-table");
+  if (!button) return;
+  button.hidden = false;
+  button.onclick = () => {
+    const on = f.classList.toggle("tabular");
+    button.setAttribute("aria-expanded", String(on));
+    button.textContent = on ? "Chart" : "Table";
+    drawn.get(f)?.resize();
+  };
+}
+
+/** Takes numbers, tables and charts' names from a fresh copy of the page. */
+async function refresh(): Promise<void> {
+  const response = await fetch(location.href);
+  if (!response.ok) throw new Error(`${response.status}`);
+  const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
+  for (const old of document.querySelectorAll<HTMLElement>("[data-live]")) {
+    const now = fresh.getElementById(old.id);
+    if (now && now.innerHTML !== old.innerHTML) old.replaceChildren(...[...now.childNodes].map((n) => document.importNode(n, true)));
+  }
+  await Promise.all([...figures()].filter((f) => f.dataset.drawn).map(draw));
+}
+
+function figures(): NodeListOf<Figure> {
+  return document.querySelectorAll<Figure>("figure[data-chart]");
+}
+
+function say(text: string): void {
+  const live = document.getElementById("live");
+  if (live && live.textContent !== text) live.textContent = text;
+}
+
+function failed(f: Figure, err: unknown): void {
+  console.warn("a chart could not be drawn:", err);
+  f.classList.add("tabular");
+  f.dataset.drawn = "failed";
+}
+
+// Charts are drawn when they are about to be seen.
+const seen = new IntersectionObserver((entries) => {
+  for (const e of entries) {
+    if (!e.isIntersecting) continue;
+    seen.unobserve(e.target);
+    const f = e.target as Figure;
+    draw(f).catch((err: unknown) => failed(f, err));
+  }
+}, { rootMargin: "600px" });
+for (const f of figures()) seen.observe(f);
+
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+  for (const c of drawn.values()) c.redraw();
+});
+
+let last = Date.now();
+async function tick(): Promise<void> {
+  if (document.hidden || Date.now() - last < refreshEvery - 500) return;
+  last = Date.now();
+  try {
+    await refresh();
+    say(`Updated at ${new Date().toISOString().slice(11, 19)}.`);
+  } catch {
+    say("The server can’t be reached; these numbers are not the newest.");
+  }
+}
+setInterval(() => void tick(), refreshEvery);
+document.addEventListener("visibilitychange", () => void tick());

@@ -1,0 +1,202 @@
+// Draws one figure's chart from its answer.
+import { BarChart, LineChart, type BarSeriesOption, type LineSeriesOption } from "echarts/charts";
+import {
+  GridComponent, LegendComponent, MarkAreaComponent, TooltipComponent,
+  type GridComponentOption, type LegendComponentOption, type TooltipComponentOption,
+} from "echarts/components";
+import { init, use, type ComposeOption, type ECharts } from "echarts/core";
+import { SVGRenderer } from "echarts/renderers";
+import { byGroup, overTime, type Answer, type Reading, type Series } from "./answer";
+import { amount, moment, tick, whole } from "./format";
+
+use([LineChart, BarChart, GridComponent, LegendComponent, MarkAreaComponent, TooltipComponent, SVGRenderer]);
+
+type Option = ComposeOption<
+  LineSeriesOption | BarSeriesOption | GridComponentOption | LegendComponentOption | TooltipComponentOption
+>;
+export type Kind = "line" | "area" | "share" | "columns";
+
+// What has a meaning has its colour everywhere.
+const meaning: Record<string, string> = {
+  "1xx": "--s-rest", "2xx": "--s0", "3xx": "--s1", "4xx": "--s2", "5xx": "--s4",
+  "TLS 1.3": "--s0", "TLS 1.2": "--s1", "TLS 1.1": "--s2", "TLS 1.0": "--s4",
+  "http/3": "--s0", "http/2": "--s1", "http/1.1": "--s2", "http/1.0": "--s3",
+  ipv6: "--s0", ipv4: "--s1", unix: "--s3",
+  browser: "--s0", bot: "--s2", tool: "--s3", app: "--s1", none: "--s5",
+  other: "--s-rest",
+  "0.5": "--s0", "0.9": "--s1", "0.99": "--s2",
+};
+
+function palette(series: Series[]): string[] {
+  const style = getComputedStyle(document.documentElement);
+  let next = 0;
+  return series.map((s) => {
+    const name = s.key.startsWith("\u0000") ? "--s-rest" : (meaning[s.key] ?? `--s${next++ % 8}`);
+    return style.getPropertyValue(name).trim();
+  });
+}
+
+export class Chart {
+  private readonly instance: ECharts;
+  private answer: Answer | undefined;
+
+  constructor(box: HTMLElement, private readonly kind: Kind, private readonly reading: Reading) {
+    this.instance = init(box, null, { renderer: "svg" });
+  }
+
+  /** What is drawn, for tests: the numbers, as ECharts has them. */
+  shown(): { name: string; data: unknown }[] {
+    const series = (this.instance.getOption() as { series?: { name: string; data: unknown }[] }).series ?? [];
+    return series.map((s) => ({ name: s.name, data: s.data }));
+  }
+
+  draw(answer: Answer): void {
+    this.answer = answer;
+    this.redraw();
+  }
+
+  redraw(): void {
+    if (!this.answer) return;
+    const option = this.kind === "columns" ? this.columns(this.answer) : this.times(this.answer);
+    this.instance.setOption(option, { notMerge: true });
+  }
+
+  resize(): void {
+    this.instance.resize();
+  }
+
+  private colour(name: string): string {
+    return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  }
+
+  private base(series: Series[]): Option {
+    const ink = this.colour("--ink");
+    const soft = this.colour("--soft");
+    return {
+      animation: false,
+      color: palette(series),
+      textStyle: { fontFamily: getComputedStyle(document.body).fontFamily },
+      grid: { left: 8, right: 14, top: series.length > 1 ? 40 : 16, bottom: 8, outerBoundsMode: "same", outerBoundsContain: "axisLabel" },
+      legend: series.length > 1
+        ? { type: "plain", left: 4, top: 0, itemWidth: 10, itemHeight: 10, itemGap: 14, icon: "roundRect", textStyle: { color: soft, fontSize: 12 }, inactiveColor: this.colour("--s-rest") }
+        : { show: false },
+      tooltip: {
+        trigger: "axis",
+        // HTML would need inline styles, which the pages' policy forbids.
+        renderMode: "richText",
+        confine: true,
+        backgroundColor: this.colour("--card"),
+        borderColor: this.colour("--line"),
+        borderWidth: 1,
+        padding: [8, 12],
+        textStyle: { color: ink, fontSize: 12, lineHeight: 18 } as object,
+        axisPointer: { type: this.kind === "columns" ? "shadow" : "line", lineStyle: { color: soft, type: "solid", opacity: 0.4 }, shadowStyle: { color: soft, opacity: 0.08 } },
+      },
+    };
+  }
+
+  private valueAxis(format: (v: number) => string, more: object = {}) {
+    return {
+      type: "value" as const,
+      axisLabel: { color: this.colour("--soft"), formatter: (v: number) => format(v), fontSize: 11 },
+      splitLine: { lineStyle: { color: this.colour("--grid") } },
+      splitNumber: 4,
+      ...more,
+    };
+  }
+
+  private times(a: Answer): Option {
+    const series = overTime(a, this.reading);
+    const share = this.kind === "share";
+    const totals = new Map<number, number>();
+    for (const s of series) for (const [t, v] of s.points) totals.set(t, (totals.get(t) ?? 0) + v);
+    const colours = palette(series);
+    const complete = Date.parse(a.complete);
+    const to = Date.parse(a.to);
+    const stacked = this.kind !== "line";
+    const few = Math.max(0, ...series.map((s) => s.points.length)) < 3;
+    const axis = share
+      ? this.valueAxis((v) => Math.round(v) + "\u202f%", { min: 0, max: 100 })
+      : this.valueAxis((v) => amount(v, a.unit), { minInterval: a.unit === "" && !this.reading.mean ? 1 : 0 });
+    // Counting may have begun long after the range did.
+    const first = Math.min(...series.flatMap((s) => (s.points[0] ? [s.points[0][0]] : [])));
+    const from = Date.parse(a.from);
+    const late = Number.isFinite(first) && first - from > 0.9 * (to - from) ? to - (to - first) * 1.25 : from;
+    return {
+      ...this.base(series),
+      xAxis: {
+        type: "time",
+        min: late, max: to,
+        axisLabel: { color: this.colour("--soft"), formatter: (v: number) => tick(v), hideOverlap: true, fontSize: 11 },
+        axisLine: { lineStyle: { color: this.colour("--line") } },
+        axisTick: { show: false },
+        splitLine: { show: false },
+        axisPointer: { label: { show: false } },
+      },
+      yAxis: axis,
+      useUTC: true,
+      series: series.map((s, i): LineSeriesOption => ({
+        type: "line",
+        name: s.name,
+        data: share ? s.points.map(([t, v]) => [t, (100 * v) / Math.max(totals.get(t) ?? 0, 1), v]) : s.points,
+        stack: stacked ? "all" : undefined,
+        symbol: "circle",
+        symbolSize: 6,
+        showSymbol: few,
+        lineStyle: { width: stacked ? 1 : 2 },
+        areaStyle: stacked ? { opacity: share ? 0.82 : 0.6 } : series.length === 1 ? { opacity: 0.12 } : undefined,
+        emphasis: { disabled: true },
+        // What has not all been reported yet.
+        markArea: i === 0 && complete < to
+          ? { silent: true, itemStyle: { color: this.colour("--soft"), opacity: 0.07 }, data: [[{ xAxis: Math.max(complete, late) }, { xAxis: to }]] }
+          : undefined,
+        itemStyle: { color: colours[i] },
+      })),
+      tooltip: {
+        ...this.base(series).tooltip,
+        formatter: (ps: unknown) => {
+          const points = ps as { seriesName: string; value: [number, number, number?] }[];
+          const t = points[0]?.value[0];
+          if (t === undefined) return "";
+          const lines = points.map((p) => {
+            const v = share ? `${p.value[1].toFixed(1)}\u202f%  (${whole(p.value[2] ?? 0)})` : a.unit === "" && !this.reading.mean ? whole(p.value[1]) : amount(p.value[1], a.unit);
+            return `${p.seriesName}  ${v}`;
+          });
+          const growing = t >= complete ? "\nstill coming in" : "";
+          return `${moment(t, a.grain)} UTC\n${(stacked ? lines.reverse() : lines).join("\n")}${growing}`;
+        },
+      },
+    } as Option;
+  }
+
+  private columns(a: Answer): Option {
+    const { categories, series } = byGroup(a, this.reading);
+    const colours = palette(series);
+    return {
+      ...this.base(series),
+      xAxis: {
+        type: "category", data: categories,
+        axisLabel: { color: this.colour("--soft"), fontSize: 11, interval: 0 },
+        axisLine: { lineStyle: { color: this.colour("--line") } },
+        axisTick: { show: false },
+      },
+      yAxis: a.q
+        ? { ...this.valueAxis((v) => amount(v, a.unit)), type: "log" }
+        : this.valueAxis((v) => amount(v, a.unit)),
+      series: series.map((s, i): BarSeriesOption => ({
+        type: "bar", name: s.name, barMaxWidth: 34, barGap: "12%",
+        // A logarithmic axis has no 0: bars start at its lowest line.
+        data: s.points.map(([, v]) => (a.q && v <= 0 ? 1 : v)),
+        itemStyle: { color: colours[i], borderRadius: [4, 4, 0, 0] },
+        emphasis: { disabled: true },
+      })),
+      tooltip: {
+        ...this.base(series).tooltip,
+        formatter: (ps: unknown) => {
+          const points = ps as { seriesName: string; name: string; value: number }[];
+          return [points[0]?.name ?? "", ...points.map((p) => `${p.seriesName}  ${amount(p.value, a.unit)}`)].join("\n");
+        },
+      },
+    } as Option;
+  }
+}

@@ -1,0 +1,257 @@
+//go:build e2e
+
+// Package e2e runs the real server and real Caddys against each other: what is
+// sent, killed and asked for here is what a user would.
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/caddy-evergreen/evergreen/server/build"
+)
+
+// The versions that everything is proven with: the oldest supported, and the newest known.
+var caddyVersions = []string{"v2.11.3", "v2.11.9"}
+
+var evergreen string // the server's executable, built by TestMain
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "evergreen-e2e-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	evergreen = filepath.Join(dir, "evergreen")
+	out, err := exec.Command("go", "build", "-o", evergreen, "../cmd/evergreen").CombinedOutput()
+	code := 1
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "building the server: %v\n%s", err, out)
+	} else {
+		code = m.Run()
+	}
+	os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// caddyWith builds a Caddy with this checkout's module, once for all tests.
+func caddyWith(t *testing.T, version string) string {
+	t.Helper()
+	source, err := build.FindSource(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &build.Builder{Progress: logWriter{t}}
+	exe, err := b.Caddy(t.Context(), build.Spec{Caddy: version, Source: source})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return exe
+}
+
+type logWriter struct{ t *testing.T }
+
+func (w logWriter) Write(b []byte) (int, error) {
+	w.t.Log(strings.TrimSpace(string(b)))
+	return len(b), nil
+}
+
+// shortTiming makes both sides work in seconds instead of minutes.
+var shortTiming = []string{"EVERGREEN_WINDOW=2s", "EVERGREEN_NOTICE=0s", "EVERGREEN_REPORT_EVERY=2s"}
+
+// A server is a running `evergreen serve`. It keeps its address over restarts.
+type server struct {
+	dir  string
+	addr string
+	cmd  *exec.Cmd
+	done chan error
+}
+
+func startServer(t *testing.T) *server {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &server{dir: t.TempDir(), addr: ln.Addr().String()}
+	ln.Close()
+	if err := s.start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		s.kill()
+		if t.Failed() {
+			t.Logf("the server's log:\n%s", s.logTail(40))
+		}
+	})
+	return s
+}
+
+func (s *server) url() string { return "http://" + s.addr }
+
+func (s *server) start() error {
+	log, err := os.OpenFile(filepath.Join(s.dir, "serve.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	config := filepath.Join(s.dir, "config.json")
+	// All instances of the tests are one sender.
+	if err := os.WriteFile(config, []byte(`{"limits": {"per_sender": 100000, "global": 100000}}`), 0o600); err != nil {
+		return err
+	}
+	s.cmd = exec.Command(evergreen, "serve", "--listen", s.addr, "--data", filepath.Join(s.dir, "data"), "--config", config)
+	s.cmd.Env = append(os.Environ(), shortTiming...)
+	s.cmd.Stdout, s.cmd.Stderr = log, log
+	if err := s.cmd.Start(); err != nil {
+		return err
+	}
+	cmd, done := s.cmd, make(chan error, 1)
+	s.done = done
+	go func() { done <- cmd.Wait() }()
+	deadline := time.Now().Add(60 * time.Second)
+	for {
+		resp, err := http.Get(s.url() + "/healthz")
+		if err == nil {
+			resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				return nil
+			}
+		}
+		select {
+		case err := <-done:
+			done <- err
+			return fmt.Errorf("the server ended: %v\n%s", err, s.logTail(20))
+		case <-time.After(20 * time.Millisecond):
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("the server does not answer: %v\n%s", err, s.logTail(20))
+		}
+	}
+}
+
+func (s *server) kill() {
+	_ = s.cmd.Process.Kill()
+	s.done <- <-s.done
+}
+
+func (s *server) stop(t *testing.T) {
+	t.Helper()
+	_ = s.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case err := <-s.done:
+		s.done <- err
+		if err != nil {
+			t.Errorf("the server ended with %v\n%s", err, s.logTail(20))
+		}
+	case <-time.After(30 * time.Second):
+		t.Errorf("the server did not stop\n%s", s.logTail(20))
+		s.kill()
+	}
+}
+
+func (s *server) logTail(n int) string {
+	b, err := os.ReadFile(filepath.Join(s.dir, "serve.log"))
+	if err != nil {
+		return err.Error()
+	}
+	lines := strings.Split(strings.TrimSpace(string(b)), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+}
+
+// An answer is what /api/v1/query gives.
+type answer struct {
+	Total uint64 `json:"total"`
+	Rows  []struct {
+		Group map[string]string `json:"group"`
+		Rest  bool              `json:"rest"`
+		Count uint64            `json:"count"`
+		Sum   uint64            `json:"sum"`
+	} `json:"rows"`
+}
+
+// query asks for all that a metric ever counted, by dims.
+func (s *server) query(ctx context.Context, metric string, dims ...string) (answer, error) {
+	var a answer
+	q := url.Values{"metric": {metric}, "range": {"1h"}, "grain": {"hour"}, "limit": {"1000"}}
+	if len(dims) > 0 {
+		q.Set("by", strings.Join(dims, ","))
+	}
+	b, err := s.get(ctx, "/api/v1/query?"+q.Encode())
+	if err != nil {
+		return a, err
+	}
+	return a, json.Unmarshal(b, &a)
+}
+
+func (s *server) get(ctx context.Context, path string) ([]byte, error) {
+	if !strings.HasPrefix(path, "http") {
+		path = s.url() + path
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, path, nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Cache-Control", "no-cache")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %s: %s", path, resp.Status, b)
+	}
+	return b, err
+}
+
+// counts is a metric's cells as "value/value" → count, without zeros.
+func (s *server) counts(t *testing.T, metric string, dims ...string) map[string]uint64 {
+	t.Helper()
+	a, err := s.query(t.Context(), metric, dims...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]uint64{}
+	for _, r := range a.Rows {
+		if r.Rest {
+			t.Fatalf("%s by %v has more rows than were asked for", metric, dims)
+		}
+		var names []string
+		for _, d := range dims {
+			names = append(names, r.Group[d])
+		}
+		if r.Count > 0 {
+			got[strings.Join(names, " ")] += r.Count
+		}
+	}
+	return got
+}
+
+// eventually waits until check is nil: reports take their time.
+func eventually(t *testing.T, within time.Duration, check func() error) {
+	t.Helper()
+	deadline := time.Now().Add(within)
+	for {
+		err := check()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("after %s still: %v", within, err)
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
+}

@@ -1,0 +1,214 @@
+// Package testbed runs a real Caddy on loopback and sends it real traffic: for
+// the demonstration, the end-to-end tests and the benchmarks.
+//
+// In go an executable and a Caddyfile; out come a running process, whose every
+// file lies in one folder, and clients that trust its certificates and speak
+// one HTTP version each.
+package testbed
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Ports are free on loopback when they are picked.
+type Ports struct{ HTTP, HTTPS, Admin int }
+
+// PickPorts finds three ports that are free for TCP, the one for HTTPS for UDP, too.
+func PickPorts() (Ports, error) {
+	var p [3]int
+	for i := range p {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return Ports{}, fmt.Errorf("finding a free port: %w", err)
+		}
+		defer ln.Close()
+		p[i] = ln.Addr().(*net.TCPAddr).Port
+	}
+	udp, err := net.ListenPacket("udp", fmt.Sprintf("127.0.0.1:%d", p[1]))
+	if err != nil {
+		return PickPorts()
+	}
+	udp.Close()
+	return Ports{HTTP: p[0], HTTPS: p[1], Admin: p[2]}, nil
+}
+
+// Globals are the lines for a Caddyfile's global options that put a Caddy on
+// the ports and keep it from asking for root's password.
+func (p Ports) Globals() string {
+	return fmt.Sprintf("\thttp_port %d\n\thttps_port %d\n\tadmin localhost:%d\n\tskip_install_trust\n", p.HTTP, p.HTTPS, p.Admin)
+}
+
+// A Caddy is a running process. Its folder holds Caddyfile, data, config, home
+// and caddy.log.
+type Caddy struct {
+	Dir   string
+	Ports Ports
+	cmd   *exec.Cmd
+	exe   string
+	done  chan struct{}
+	err   error // of the process, once done is closed
+}
+
+// StartCaddy writes the Caddyfile below dir, starts the executable with it and
+// waits until it answers. env is added to a clean environment. The caller
+// must Stop it.
+func StartCaddy(ctx context.Context, exe, dir, caddyfile string, ports Ports, env ...string) (*Caddy, error) {
+	for _, d := range []string{"data", "config", "home"} {
+		if err := os.MkdirAll(filepath.Join(dir, d), 0o700); err != nil {
+			return nil, fmt.Errorf("making a folder for Caddy: %w", err)
+		}
+	}
+	config := filepath.Join(dir, "Caddyfile")
+	if err := os.WriteFile(config, []byte(caddyfile), 0o600); err != nil {
+		return nil, fmt.Errorf("writing the Caddyfile: %w", err)
+	}
+	log, err := os.OpenFile(filepath.Join(dir, "caddy.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("opening Caddy's log: %w", err)
+	}
+	defer log.Close()
+	c := &Caddy{Dir: dir, Ports: ports, exe: exe, done: make(chan struct{})}
+	c.cmd = exec.Command(exe, "run", "--config", config)
+	c.cmd.Dir = dir
+	c.cmd.Stdout, c.cmd.Stderr = log, log
+	c.cmd.Env = append(c.environ(), env...)
+	// Ctrl-C at a terminal goes to the whole group: Caddy is told by Stop instead.
+	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := c.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("starting Caddy: %w", err)
+	}
+	go func() {
+		c.err = c.cmd.Wait()
+		close(c.done)
+	}()
+	if err := c.wait(ctx); err != nil {
+		c.Kill()
+		return nil, fmt.Errorf("starting Caddy: %w\n%s", err, c.LogTail(15))
+	}
+	return c, nil
+}
+
+func (c *Caddy) environ() []string {
+	return []string{
+		"PATH=" + os.Getenv("PATH"),
+		"HOME=" + filepath.Join(c.Dir, "home"),
+		"XDG_DATA_HOME=" + filepath.Join(c.Dir, "data"),
+		"XDG_CONFIG_HOME=" + filepath.Join(c.Dir, "config"),
+	}
+}
+
+// wait polls until the HTTPS port accepts connections and the certificate of
+// the local authority is there, or the admin API answers where there is one.
+func (c *Caddy) wait(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	for {
+		if c.answers(ctx) {
+			return nil
+		}
+		select {
+		case <-c.done:
+			return fmt.Errorf("it ended: %v", c.err)
+		case <-ctx.Done():
+			return errors.New("it does not answer on its admin API")
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+func (c *Caddy) answers(ctx context.Context) bool {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.AdminURL("/config/"), nil)
+	if err != nil {
+		return false
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return false
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	return err == nil && resp.StatusCode == http.StatusOK && strings.TrimSpace(string(b)) != "null"
+}
+
+// AdminURL is the URL of a path of the admin API.
+func (c *Caddy) AdminURL(path string) string {
+	return fmt.Sprintf("http://localhost:%d%s", c.Ports.Admin, path)
+}
+
+// RootCert is the file of the local authority's certificate.
+func (c *Caddy) RootCert() string {
+	return filepath.Join(c.Dir, "data", "caddy", "pki", "authorities", "local", "root.crt")
+}
+
+// Command runs `caddy ARGS` beside the running process, in its environment,
+// and returns what it printed.
+func (c *Caddy) Command(ctx context.Context, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, c.exe, args...)
+	cmd.Dir = c.Dir
+	cmd.Env = c.environ()
+	var out, errOut strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &errOut
+	if err := cmd.Run(); err != nil {
+		return out.String(), fmt.Errorf("caddy %s: %w\n%s", strings.Join(args, " "), err, errOut.String())
+	}
+	return out.String(), nil
+}
+
+// Evergreen runs `caddy evergreen ARGS` against the process.
+func (c *Caddy) Evergreen(ctx context.Context, args ...string) (string, error) {
+	return c.Command(ctx, append([]string{"evergreen", args[0], "--address", fmt.Sprintf("localhost:%d", c.Ports.Admin)}, args[1:]...)...)
+}
+
+// PID is the process's id.
+func (c *Caddy) PID() int { return c.cmd.Process.Pid }
+
+// Done is closed when the process has ended.
+func (c *Caddy) Done() <-chan struct{} { return c.done }
+
+// Stop ends the process as a service manager does, and kills it if it hasn't
+// ended after 20 seconds.
+func (c *Caddy) Stop() error {
+	_ = c.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-c.done:
+		if c.err != nil {
+			return fmt.Errorf("stopping Caddy: %w\n%s", c.err, c.LogTail(15))
+		}
+		return nil
+	case <-time.After(20 * time.Second):
+		c.Kill()
+		return fmt.Errorf("Caddy did not stop within 20 s and was killed\n%s", c.LogTail(15))
+	}
+}
+
+// Kill ends the process at once, as a crash does.
+func (c *Caddy) Kill() {
+	_ = c.cmd.Process.Kill()
+	<-c.done
+}
+
+// Log is all that the process wrote.
+func (c *Caddy) Log() string {
+	b, err := os.ReadFile(filepath.Join(c.Dir, "caddy.log"))
+	if err != nil {
+		return err.Error()
+	}
+	return string(b)
+}
+
+// LogTail is the last lines of Log.
+func (c *Caddy) LogTail(lines int) string {
+	all := strings.Split(strings.TrimSpace(c.Log()), "\n")
+	return strings.Join(all[max(0, len(all)-lines):], "\n")
+}
