@@ -179,7 +179,6 @@ func TestCleanDropsWhatTheDictionaryLacks(t *testing.T) {
 	}
 }
 
-
 func TestCleanHistogram(t *testing.T) {
 	for _, c := range []struct {
 		name     string
