@@ -47,13 +47,15 @@ func report(instance int, number uint64, starts ...time.Time) *wire.Report {
 	return r
 }
 
+var encoder = sync.OnceValues(func() (*zstd.Encoder, error) { return zstd.NewWriter(nil) })
+
 func record(t testing.TB, instance int, r *wire.Report) ingestlog.Record {
 	t.Helper()
 	b, err := proto.Marshal(r)
 	if err != nil {
 		t.Fatal(err)
 	}
-	w, err := zstd.NewWriter(nil)
+	w, err := encoder()
 	if err != nil {
 		t.Fatal(err)
 	}
