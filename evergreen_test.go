@@ -1,8 +1,6 @@
 package evergreen
 
 import (
-	"bytes"
-	"context"
 	"crypto/tls"
 	"encoding/json"
 	"fmt"
@@ -14,6 +12,7 @@ import (
 	"slices"
 	"sort"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -41,6 +40,7 @@ func TestMain(m *testing.M) {
 		}
 	}
 	caddy.RegisterModule(misbehave{})
+	registerMisbehaveDirective()
 	code := m.Run()
 	_ = os.RemoveAll(dir)
 	os.Exit(code)
@@ -157,8 +157,35 @@ func freePort(t *testing.T) string {
 // A site is what the tests serve: plain HTTP, TLS, and the ports of both.
 type testSite struct{ http, https string }
 
-// body is Caddyfile directives.
+// haveCertificate makes the first start obtain the certificate, in the
+// background; later starts find it in storage at once.
+var haveCertificate sync.Once
+
 func newSite(t *testing.T, global, body string) (testSite, map[string]any) {
+	t.Helper()
+	haveCertificate.Do(func() {
+		s, c := makeSite(t, "", "")
+		mustLoad(t, c)
+		for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+			conn, err := tls.Dial("tcp", "127.0.0.1:"+s.https, insecure)
+			if err == nil {
+				_ = conn.Close()
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("no certificate after 30s: %v", err)
+			}
+		}
+		if err := caddy.Stop(); err != nil {
+			t.Fatal(err)
+		}
+	})
+	return makeSite(t, global, body)
+}
+
+// makeSite writes a configuration; body is Caddyfile directives.
+func makeSite(t *testing.T, global, body string) (testSite, map[string]any) {
+	t.Helper()
 	s := testSite{freePort(t), freePort(t)}
 	return s, adapt(t, fmt.Sprintf(`{
 	http_port %s
@@ -281,20 +308,6 @@ func (s testSite) url(protocol, path string) string {
 	return "https://localhost:" + s.https + path
 }
 
-const pages = `
-	respond /ok "fine"
-	respond /teapot 418
-	redir /old /new 301
-	error /error 403
-	@post method POST
-	route /echo { misbehave echo }
-	file_server /none*
-`
-
-func init() {
-	registerMisbehaveDirective()
-}
-
 func TestThreeProtocols(t *testing.T) {
 	s, c := newSite(t, "", `
 	respond /ok "fine"
@@ -393,14 +406,3 @@ func TestThreeProtocols(t *testing.T) {
 		"tls_groups{group=X25519MLKEM768,tls_version=TLS 1.3}": 3,
 	}, "connections", "tls_alpn", "tls_sni", "tls_groups")
 }
-
-func mustJSON(v any) []byte {
-	b, err := json.Marshal(v)
-	if err != nil {
-		panic(err)
-	}
-	return b
-}
-
-var _ = bytes.Equal
-var _ = context.Background

@@ -110,22 +110,22 @@ func (d *day) check(dir folder) {
 func TestCrashAtEachStep(t *testing.T) {
 	for first := 1; ; first++ {
 		reached := false
-		for second := 1; second <= 4; second++ {
+		for second := 1; second <= 2; second++ {
 			root := t.TempDir()
 			d := &day{sv: newModel(t)}
 			if !d.live(crashing(root, first)) {
-				d.check(&disk{root: root})
+				d.check(&disk{root: root, noSync: true})
 				break
 			}
 			reached = true
 			if !d.live(crashing(root, second)) {
-				d.check(&disk{root: root})
+				d.check(&disk{root: root, noSync: true})
 				break
 			}
-			if d.live(&disk{root: root}) {
+			if d.live(&disk{root: root, noSync: true}) {
 				t.Fatal("crashed without a reason")
 			}
-			d.check(&disk{root: root})
+			d.check(&disk{root: root, noSync: true})
 			if t.Failed() {
 				t.Fatalf("after crashes at step %d and, started again, at step %d", first, second)
 			}
@@ -141,7 +141,7 @@ func TestCrashAtEachStep(t *testing.T) {
 
 func crashing(root string, at int) *disk {
 	n := 0
-	return &disk{root: root, step: func(string, string) error {
+	return &disk{root: root, noSync: true, step: func(string, string) error {
 		if n++; n == at {
 			panic(errCrash)
 		}
@@ -154,7 +154,7 @@ func crashing(root string, at int) *disk {
 func TestFaultAtEachStep(t *testing.T) {
 	for at := 1; ; at++ {
 		n := 0
-		dir := &disk{root: t.TempDir(), step: func(string, string) error {
+		dir := &disk{root: t.TempDir(), noSync: true, step: func(string, string) error {
 			if n++; n == at {
 				return errors.New("no space left on device")
 			}
@@ -178,7 +178,7 @@ func TestFaultAtEachStep(t *testing.T) {
 		if done, err := s.append(pending, nil); n > at && err != nil {
 			t.Fatalf("%d of %d: %v", done, len(pending), err)
 		}
-		fixed, _ := testSpool(&disk{root: dir.root})
+		fixed, _ := testSpool(&disk{root: dir.root, noSync: true})
 		for sv.receive(fixed) {
 		}
 		if len(sv.windows) != 6 || len(dropped) > 0 {
@@ -196,7 +196,7 @@ func TestFaultAtEachStep(t *testing.T) {
 func TestCrashInResetLeavesOneIdentity(t *testing.T) {
 	for at := 1; ; at++ {
 		root := t.TempDir()
-		s, _ := testSpool(&disk{root: root})
+		s, _ := testSpool(&disk{root: root, noSync: true})
 		mustAppend(t, s, testWindow(epoch))
 		old := mustHead(t, s, 1, 0)
 		mustAppend(t, s, testWindow(epoch+300))
@@ -209,7 +209,7 @@ func TestCrashInResetLeavesOneIdentity(t *testing.T) {
 			}
 			return false
 		}()
-		s, _ = testSpool(&disk{root: root})
+		s, _ = testSpool(&disk{root: root, noSync: true})
 		out, err := s.head()
 		if err != nil {
 			t.Fatal(err)

@@ -183,7 +183,7 @@ func (a *Aggregator) Forget(ctx context.Context, id wire.InstanceID) error {
 // A pause grows with each failure.
 type pause struct{ next time.Duration }
 
-func newPause() *pause { return &pause{100 * time.Millisecond} }
+func newPause() *pause { return &pause{10 * time.Millisecond} }
 
 func (p *pause) sleep(ctx context.Context) {
 	select {

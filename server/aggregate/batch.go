@@ -199,8 +199,13 @@ func (a *Aggregator) fold(ctx context.Context) (b store.Batch, n int, st stats, 
 	}
 	t := newTable(a.c.Timing, a.words)
 	touched := map[wire.InstanceID]bool{}
-	for n < limit && (n == 0 || a.cut != nil || t.cells < a.c.MaxBatchRows) {
+	bytes := 0
+	room := func() bool {
+		return n == 0 || n < a.c.MaxBatchRecords && bytes < a.c.MaxBatchBytes && t.cells < a.c.MaxBatchRows
+	}
+	for n < limit && (a.cut != nil || room()) {
 		r := &a.pending[n].Record
+		bytes += len(r.Body)
 		n++
 		report, err := clean(r)
 		if err != nil {

@@ -77,7 +77,7 @@ var charts = []chart{
 	{ID: "methods", Section: "traffic", Title: "Methods", Doc: "Requests in the range by method.",
 		Form: rank, Metric: wire.HTTPRequestsMethod, Ask: "by=method&limit=8", Overview: true, Own: true},
 	{ID: "roles", Section: "traffic", Title: "Sites and redirects", Doc: "Requests to configured sites, and to the server that Caddy adds to redirect HTTP to HTTPS.",
-		Form: rank, Metric: wire.HTTPRequests, Ask: "by=role", Own: true},
+		Form: rank, Metric: wire.HTTPRequests, Ask: "by=role", Overview: true, Own: true},
 
 	{ID: "first-byte", Section: "speed", Title: "Time to first byte", Doc: "Quantiles over all requests of a period, from the start of handling to the first byte of the response.",
 		Form: line, Metric: wire.HTTPFirstByte, Ask: "by=time&q=0.5,0.9,0.99", Quantiles: true, Overview: true, Own: true, Wide: true},

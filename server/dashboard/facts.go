@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/caddy-evergreen/evergreen/wire"
 )
@@ -60,11 +59,14 @@ func newReportLine(r ReportInfo) reportLine {
 	if r.Network != 0 {
 		where += fmt.Sprintf(", AS%d", r.Network)
 	}
-	const clock = "15:04:05"
+	clock := "15:04"
+	if r.From.Second()+r.To.Second() != 0 {
+		clock = "15:04:05"
+	}
 	return reportLine{
 		ReportInfo: r,
-		When:       r.Received.Format("2 Jan, " + clock),
-		Windows:    r.From.Format(clock) + "–" + r.To.Format(clock) + " (" + r.To.Sub(r.From).Truncate(time.Second).String() + ")",
+		When:       r.Received.Format("2 Jan, 15:04:05"),
+		Windows:    r.From.Format(clock) + "–" + r.To.Format(clock),
 		Where:      where,
 		Size:       join(amount(float64(r.Bytes), wire.Bytes)),
 	}

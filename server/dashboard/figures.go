@@ -190,6 +190,9 @@ func (f *figure) noun(a question) string {
 	case a.byLabel:
 		return capital(strings.ReplaceAll(a.metric.Label, "_", " "))
 	case len(a.byDims) > 0:
+		if a.metric.Dims[a.byDims[0]] == wire.ClientOS {
+			return "System"
+		}
 		return capital(strings.ReplaceAll(a.metric.Dims[a.byDims[0]].Name, "_", " "))
 	}
 	return ""

@@ -230,6 +230,14 @@ func rangeTitle(s span) string {
 	return moment(s.from, s.grain) + " to " + moment(s.to, s.grain)
 }
 
+// rangeShort is a range's length, for narrow places.
+func rangeShort(s span) string {
+	if r, ok := rangeByName(s.name); ok && r.length > 0 {
+		return r.Short
+	}
+	return "all this time"
+}
+
 // An instanceBody fills instance.html.
 type instanceBody struct {
 	ID       string

@@ -87,7 +87,7 @@ func (d *Dashboard) instancesTile(ctx context.Context, s span, at url.Values) (t
 	for _, tc := range in.OverTime {
 		values[tc.Time] = float64(tc.Count)
 	}
-	t := tile{ID: "now", Title: "Instances now", Note: whole(in.Count) + " in the " + rangeTitle(s), Good: 1, Href: "/api/v1/instances?" + at.Encode()}
+	t := tile{ID: "now", Title: "Instances now", Note: whole(in.Count) + " in " + rangeShort(s), Good: 1, Href: "/api/v1/instances?" + at.Encode()}
 	t.Number, t.Unit = short(in.Now)
 	t.change(float64(in.Count), float64(before.Count))
 	until := &Answer{Complete: start(s.grain, d.cfg.Timing, complete(d.cfg.Timing, d.cfg.Now()))}

@@ -34,7 +34,7 @@ export interface Series {
   key: string;
   name: string;
   /** By time: [milliseconds, value]; else the value of each category. */
-  points: [number, number][];
+  points: [number, number | null][];
 }
 
 const rest = "\u0000rest";
@@ -53,7 +53,16 @@ function nameOf(key: string, a: Answer, how: Reading): string {
   return how.names[key] ?? key;
 }
 
-/** Series over time: one a group, or one a quantile. Groups lack no period. */
+const lengths = { hour: 3_600_000, day: 86_400_000 };
+
+/** Periods in which nothing was reported: the first of each gap, where lines break off. */
+function gaps(times: number[], grain: Answer["grain"]): Set<number> {
+  const steps = times.slice(1).map((t, i) => t - (times[i] ?? t));
+  const step = grain === "window" ? Math.min(...steps) : lengths[grain];
+  return new Set(steps.flatMap((s, i) => (s > 1.5 * step ? [(times[i] ?? 0) + step] : [])));
+}
+
+/** Series over time: one a group, or one a quantile. Groups lack no period that others have. */
 export function overTime(a: Answer, how: Reading): Series[] {
   const times = [...new Set(a.rows.map((r) => Date.parse(r.time ?? a.from)))].sort((x, y) => x - y);
   const found = new Map<string, { name: string; values: Map<number, number> }>();
@@ -71,6 +80,8 @@ export function overTime(a: Answer, how: Reading): Series[] {
       put(key, nameOf(key, a, how), time, r.count);
     }
   }
+  const holes = gaps(times, a.grain);
+  const axis = [...times, ...holes].sort((x, y) => x - y);
   const place = (key: string) => {
     if (key.startsWith("\u0000")) return 1e6;
     const i = how.order.indexOf(key);
@@ -81,7 +92,9 @@ export function overTime(a: Answer, how: Reading): Series[] {
       key,
       name: s.name,
       // Nothing counted is 0; without observations there is no quantile.
-      points: times.filter((t) => !(a.q && !s.values.has(t))).map((t) => [t, s.values.get(t) ?? 0]),
+      points: axis
+        .filter((t) => holes.has(t) || !(a.q && !s.values.has(t)))
+        .map((t) => [t, holes.has(t) ? null : (s.values.get(t) ?? 0)]),
     }))
     .sort((x, y) => place(x.key) - place(y.key));
 }

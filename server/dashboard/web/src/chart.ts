@@ -109,14 +109,14 @@ export class Chart {
     const series = overTime(a, this.reading);
     const share = this.kind === "share";
     const totals = new Map<number, number>();
-    for (const s of series) for (const [t, v] of s.points) totals.set(t, (totals.get(t) ?? 0) + v);
+    for (const s of series) for (const [t, v] of s.points) totals.set(t, (totals.get(t) ?? 0) + (v ?? 0));
     const colours = palette(series);
     const complete = Date.parse(a.complete);
     const to = Date.parse(a.to);
     const stacked = this.kind !== "line";
     const few = Math.max(0, ...series.map((s) => s.points.length)) < 3;
     const axis = share
-      ? this.valueAxis((v) => Math.round(v) + "\u202f%", { min: 0, max: 100 })
+      ? this.valueAxis((v) => Math.round(v) + "\u202f%", { min: 0, max: 100, interval: 25 })
       : this.valueAxis((v) => amount(v, a.unit), { minInterval: a.unit === "" && !this.reading.mean ? 1 : 0 });
     // Counting may have begun long after the range did.
     const first = Math.min(...series.flatMap((s) => (s.points[0] ? [s.points[0][0]] : [])));
@@ -138,7 +138,7 @@ export class Chart {
       series: series.map((s, i): LineSeriesOption => ({
         type: "line",
         name: s.name,
-        data: share ? s.points.map(([t, v]) => [t, (100 * v) / Math.max(totals.get(t) ?? 0, 1), v]) : s.points,
+        data: share ? s.points.map(([t, v]) => (v === null ? [t, null] : [t, (100 * v) / Math.max(totals.get(t) ?? 0, 1), v])) : s.points,
         stack: stacked ? "all" : undefined,
         symbol: "circle",
         symbolSize: 6,
@@ -155,7 +155,8 @@ export class Chart {
       tooltip: {
         ...this.base(series).tooltip,
         formatter: (ps: unknown) => {
-          const points = ps as { seriesName: string; value: [number, number, number?] }[];
+          const points = (ps as { seriesName: string; value: [number, number | null, number?] }[])
+            .flatMap((p) => (p.value[1] === null ? [] : [{ seriesName: p.seriesName, value: p.value as [number, number, number?] }]));
           const t = points[0]?.value[0];
           if (t === undefined) return "";
           const lines = points.map((p) => {
@@ -186,7 +187,7 @@ export class Chart {
       series: series.map((s, i): BarSeriesOption => ({
         type: "bar", name: s.name, barMaxWidth: 34, barGap: "12%",
         // A logarithmic axis has no 0: bars start at its lowest line.
-        data: s.points.map(([, v]) => (a.q && v <= 0 ? 1 : v)),
+        data: s.points.map(([, v]) => (a.q ? Math.max(v ?? 0, 1) : v)),
         itemStyle: { color: colours[i], borderRadius: [4, 4, 0, 0] },
         emphasis: { disabled: true },
       })),
