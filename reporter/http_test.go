@@ -43,8 +43,8 @@ func TestReportOverTheNetwork(t *testing.T) {
 		if h := r.History(); len(h) != 1 || h[0].Status != 200 || h[0].StoredThrough != 1 {
 			t.Errorf("%+v", h)
 		}
-		if len(sv.arrived) != 1 {
-			t.Errorf("arrived: %+v", sv.arrived)
+		if len(sv.all()) != 1 {
+			t.Errorf("arrived: %+v", sv.all())
 		}
 	}
 }
@@ -107,8 +107,8 @@ func TestRedirects(t *testing.T) {
 			t.Errorf("%s: %+v", path, o)
 		}
 	}
-	if len(sv.arrived) != 1 {
-		t.Errorf("arrived: %+v", sv.arrived)
+	if len(sv.all()) != 1 {
+		t.Errorf("arrived: %+v", sv.all())
 	}
 }
 
@@ -268,8 +268,8 @@ func TestResetIdentity(t *testing.T) {
 	if o := r.sendNext(t.Context()); o.err != nil {
 		t.Fatal(o.err)
 	}
-	if a, b := sv.arrived[0], sv.arrived[1]; a.instance == b.instance || b.number != 1 {
-		t.Errorf("arrived: %+v", sv.arrived)
+	if a, b := sv.all()[0], sv.all()[1]; a.instance == b.instance || b.number != 1 {
+		t.Errorf("arrived: %+v", sv.all())
 	}
 	if diff := cmp.Diff(drops{"other": {1, 1}}, r.windows.added); diff != "" {
 		t.Error(diff)
@@ -282,8 +282,8 @@ func TestResetIdentity(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.save([]*wire.Window{testWindow(time.Now().Unix() + 10800)})
-	if o := r.sendNext(t.Context()); o.err != nil || sv.arrived[2].instance == sv.arrived[1].instance || sv.arrived[2].number != 1 {
-		t.Errorf("%+v, arrived: %+v", o, sv.arrived)
+	if o := r.sendNext(t.Context()); o.err != nil || sv.all()[2].instance == sv.all()[1].instance || sv.all()[2].number != 1 {
+		t.Errorf("%+v, arrived: %+v", o, sv.all())
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -38,8 +39,8 @@ func TestEveryWindowArrivesOnce(t *testing.T) {
 		started := time.Now()
 		stop := r.run(t)
 		time.Sleep(10*time.Minute - time.Second)
-		if len(sv.arrived) > 0 {
-			t.Errorf("sent %s after the notice", sv.arrived[0].at.Sub(started))
+		if len(sv.all()) > 0 {
+			t.Errorf("sent %s after the notice", sv.all()[0].at.Sub(started))
 		}
 		if st := r.Status(); st.State != StateFirst || !st.FirstSend.Equal(started.Add(10*time.Minute)) || st.NextSend.Before(st.FirstSend) {
 			t.Errorf("%+v", st)
@@ -49,16 +50,16 @@ func TestEveryWindowArrivesOnce(t *testing.T) {
 			t.Errorf("%+v", st)
 		}
 		stop()
-		if sv.windows() != r.windows.closed {
-			t.Errorf("%d of %d windows arrived", sv.windows(), r.windows.closed)
+		if sv.windows() != r.windows.total() {
+			t.Errorf("%d of %d windows arrived", sv.windows(), r.windows.total())
 		}
-		for i, a := range sv.arrived {
+		for i, a := range sv.all() {
 			if a.number != uint64(i+1) || a.instance != r.Status().Instance {
 				t.Errorf("arrival %d is report %d of %s", i, a.number, a.instance)
 			}
 		}
 		// In steady state a report has one window; the last one comes at the stop.
-		for _, a := range sv.arrived[2 : len(sv.arrived)-1] {
+		for _, a := range sv.all()[2 : len(sv.all())-1] {
 			if a.windows != 1 {
 				t.Errorf("report %d has %d windows", a.number, a.windows)
 			}
@@ -67,7 +68,7 @@ func TestEveryWindowArrivesOnce(t *testing.T) {
 			t.Errorf("log: %v", r.logs.All())
 		}
 		h := r.History()
-		if len(h) != len(sv.arrived) || h[0].Number != uint64(len(h)) || h[0].Status != 200 || h[0].StoredThrough != h[0].Number || h[0].Bytes == 0 {
+		if len(h) != len(sv.all()) || h[0].Number != uint64(len(h)) || h[0].Status != 200 || h[0].StoredThrough != h[0].Number || h[0].Bytes == 0 {
 			t.Errorf("history: %+v", h[0])
 		}
 	})
@@ -95,8 +96,8 @@ func TestNoticeIsGivenOnceAndItsWaitLastsThroughRestarts(t *testing.T) {
 				t.Errorf("start %d: notice and short line %v, want %v", i, got, want)
 			}
 		}
-		if len(sv.arrived) == 0 || sv.arrived[0].at.Sub(first) < 10*time.Minute {
-			t.Errorf("arrived: %+v", sv.arrived)
+		if len(sv.all()) == 0 || sv.all()[0].at.Sub(first) < 10*time.Minute {
+			t.Errorf("arrived: %+v", sv.all())
 		}
 	})
 }
@@ -108,20 +109,20 @@ func TestServerDirectsTheInterval(t *testing.T) {
 		r := newRig(t, t.TempDir(), example, wire.DefaultTiming, sv)
 		stop := r.run(t)
 		time.Sleep(49 * time.Hour)
-		if n := len(sv.arrived); n < 8 || n > 10 {
+		if n := len(sv.all()); n < 8 || n > 10 {
 			t.Errorf("%d reports in two days", n)
 		}
 		if st := r.Status(); st.ReportEvery != 6*time.Hour {
 			t.Errorf("%+v", st)
 		}
-		for _, a := range sv.arrived[2:] {
+		for _, a := range sv.all()[2:] {
 			if a.windows < 68 || a.windows > 76 {
 				t.Errorf("report %d has %d windows", a.number, a.windows)
 			}
 		}
 		stop()
-		if sv.windows() != r.windows.closed {
-			t.Errorf("%d of %d windows arrived", sv.windows(), r.windows.closed)
+		if sv.windows() != r.windows.total() {
+			t.Errorf("%d of %d windows arrived", sv.windows(), r.windows.total())
 		}
 	})
 }
@@ -137,16 +138,16 @@ func TestRetryAfterIsKept(t *testing.T) {
 		}
 		time.Sleep(10 * time.Hour)
 		stop()
-		if len(sv.arrived) < 3 {
-			t.Fatalf("arrived: %+v", sv.arrived)
+		if len(sv.all()) < 3 {
+			t.Fatalf("arrived: %+v", sv.all())
 		}
 		for i, want := range []time.Duration{90 * time.Minute, 6 * time.Hour} {
-			if d := sv.arrived[i+1].at.Sub(sv.arrived[i].at); d < want || d > want+2*time.Minute {
+			if d := sv.all()[i+1].at.Sub(sv.all()[i].at); d < want || d > want+2*time.Minute {
 				t.Errorf("attempt %d came after %s, want %s", i+1, d, want)
 			}
 		}
-		if sv.windows() != r.windows.closed {
-			t.Errorf("%d of %d windows arrived", sv.windows(), r.windows.closed)
+		if sv.windows() != r.windows.total() {
+			t.Errorf("%d of %d windows arrived", sv.windows(), r.windows.total())
 		}
 		if r.count(lineFailed) != 1 || r.count(lineRecovered) != 1 {
 			t.Errorf("log: %v", r.logs.All())
@@ -164,16 +165,16 @@ func TestRetryAfterHoldsAtTheEndToo(t *testing.T) {
 		stop := r.run(t)
 		time.Sleep(11 * time.Minute)
 		stop()
-		if len(sv.arrived) != 1 {
-			t.Errorf("arrived: %+v", sv.arrived)
+		if len(sv.all()) != 1 {
+			t.Errorf("arrived: %+v", sv.all())
 		}
 		next := newRig(t, dir, example, timing, sv)
 		next.shift(1)
 		stop = next.run(t)
 		time.Sleep(11 * time.Minute)
 		stop()
-		if sv.windows() != r.windows.closed+next.windows.closed {
-			t.Errorf("%d of %d+%d windows arrived", sv.windows(), r.windows.closed, next.windows.closed)
+		if sv.windows() != r.windows.total()+next.windows.total() {
+			t.Errorf("%d of %d+%d windows arrived", sv.windows(), r.windows.total(), next.windows.total())
 		}
 	})
 }
@@ -181,12 +182,12 @@ func TestRetryAfterHoldsAtTheEndToo(t *testing.T) {
 func TestAWeekOffline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		down := errors.New("connection refused")
-		var attempts int
+		var attempts atomic.Int64
 		sv := newService(t)
-		var up bool
+		var up atomic.Bool
 		r := newRig(t, t.TempDir(), example, wire.DefaultTiming, roundTrip(func(req *http.Request) (*http.Response, error) {
-			attempts++
-			if !up {
+			attempts.Add(1)
+			if !up.Load() {
 				return nil, down
 			}
 			return sv.RoundTrip(req)
@@ -196,14 +197,14 @@ func TestAWeekOffline(t *testing.T) {
 		if n := r.count(lineFailed); n != 3 || r.logs.Len() != n+1 {
 			t.Errorf("%d lines in three days: %v", n, r.logs.All())
 		}
-		if attempts < 3*24 || attempts > 3*24*4 {
-			t.Errorf("%d attempts in three days", attempts)
+		if n := attempts.Load(); n < 3*24 || n > 3*24*4 {
+			t.Errorf("%d attempts in three days", n)
 		}
 		st := r.Status()
 		if st.State != StateRetrying || st.SpoolReports > 3*24/8+2 || st.NextNumber != 1 {
 			t.Errorf("%+v", st)
 		}
-		up = true
+		up.Store(true)
 		time.Sleep(2 * time.Hour)
 		if r.count(lineRecovered) != 1 {
 			t.Errorf("log: %v", r.logs.All())
@@ -212,8 +213,8 @@ func TestAWeekOffline(t *testing.T) {
 			t.Errorf("%+v", st)
 		}
 		stop()
-		if sv.windows() != r.windows.closed {
-			t.Errorf("%d of %d windows arrived", sv.windows(), r.windows.closed)
+		if sv.windows() != r.windows.total() {
+			t.Errorf("%d of %d windows arrived", sv.windows(), r.windows.total())
 		}
 	})
 }
@@ -254,16 +255,16 @@ func TestGoneStopsUntilTheNextStart(t *testing.T) {
 			t.Errorf("%+v", st)
 		}
 		stop()
-		if len(sv.arrived) != 1 || r.count(lineStopped) != 1 {
-			t.Errorf("arrived: %+v, log: %v", sv.arrived, r.logs.All())
+		if len(sv.all()) != 1 || r.count(lineStopped) != 1 {
+			t.Errorf("arrived: %+v, log: %v", sv.all(), r.logs.All())
 		}
 		again := newRig(t, dir, example, wire.DefaultTiming, sv)
 		again.shift(1)
 		stop = again.run(t)
 		time.Sleep(time.Hour)
 		stop()
-		if len(sv.arrived) < 2 || sv.arrived[1].number != 1 {
-			t.Errorf("arrived: %+v", sv.arrived)
+		if len(sv.all()) < 2 || sv.all()[1].number != 1 {
+			t.Errorf("arrived: %+v", sv.all())
 		}
 	})
 }
@@ -276,14 +277,14 @@ func TestAnotherEndpointLiftsTheStop(t *testing.T) {
 		time.Sleep(time.Hour)
 		r.SetEndpoint(example)
 		time.Sleep(time.Hour)
-		if len(sv.arrived) != 1 {
-			t.Errorf("the same endpoint is asked again: %+v", sv.arrived)
+		if len(sv.all()) != 1 {
+			t.Errorf("the same endpoint is asked again: %+v", sv.all())
 		}
 		r.SetEndpoint("https://other.example")
 		time.Sleep(time.Hour)
 		stop()
-		if sv.windows() != r.windows.closed {
-			t.Errorf("%d of %d windows arrived", sv.windows(), r.windows.closed)
+		if sv.windows() != r.windows.total() {
+			t.Errorf("%d of %d windows arrived", sv.windows(), r.windows.total())
 		}
 	})
 }
@@ -295,8 +296,8 @@ func TestRejectedReportsAreDroppedAndTheNextFollow(t *testing.T) {
 		stop := r.run(t)
 		time.Sleep(time.Hour)
 		stop()
-		if rejected := r.windows.added["rejected"]; rejected[0] != 3 || sv.windows()+rejected[1] != r.windows.closed {
-			t.Errorf("%d of %d windows arrived, dropped %v", sv.windows(), r.windows.closed, r.windows.added)
+		if rejected := r.windows.added["rejected"]; rejected[0] != 3 || sv.windows()+rejected[1] != r.windows.total() {
+			t.Errorf("%d of %d windows arrived, dropped %v", sv.windows(), r.windows.total(), r.windows.added)
 		}
 		if st := r.Status(); st.DroppedReports != 3 || st.SpoolReports != 0 {
 			t.Errorf("%+v", st)
@@ -321,14 +322,14 @@ func TestAnswersThatAreNoneLeaveTheReportInTheSpool(t *testing.T) {
 		r := newRig(t, t.TempDir(), example, wire.DefaultTiming, sv)
 		stop := r.run(t)
 		time.Sleep(24 * time.Hour)
-		for i, a := range sv.arrived[:13] {
+		for i, a := range sv.all()[:13] {
 			if a.number != 1 {
 				t.Errorf("arrival %d is report %d", i, a.number)
 			}
 		}
 		stop()
-		if sv.windows() != r.windows.closed || len(r.windows.added) > 0 {
-			t.Errorf("%d of %d windows arrived, dropped %v", sv.windows(), r.windows.closed, r.windows.added)
+		if sv.windows() != r.windows.total() || len(r.windows.added) > 0 {
+			t.Errorf("%d of %d windows arrived, dropped %v", sv.windows(), r.windows.total(), r.windows.added)
 		}
 	})
 }
@@ -339,7 +340,7 @@ func TestStoredThroughBeyondWhatWasSent(t *testing.T) {
 		sv := newService(t)
 		boast := func(req *http.Request) (*http.Response, error) {
 			res, err := sv.RoundTrip(req)
-			if err == nil && sv.arrived[len(sv.arrived)-1].number == 1 {
+			if err == nil && sv.all()[len(sv.all())-1].number == 1 {
 				return answered(req, `{"stored_through":18446744073709551615,"report_every":300}`), nil
 			}
 			return res, err
@@ -347,12 +348,12 @@ func TestStoredThroughBeyondWhatWasSent(t *testing.T) {
 		r := newRig(t, t.TempDir(), example, wire.DefaultTiming, roundTrip(boast))
 		stop := r.run(t)
 		time.Sleep(2 * time.Hour)
-		if st := r.Status(); st.StoredThrough != uint64(len(sv.arrived)) {
+		if st := r.Status(); st.StoredThrough != uint64(len(sv.all())) {
 			t.Errorf("%+v", st)
 		}
 		stop()
-		if sv.windows() != r.windows.closed {
-			t.Errorf("%d of %d windows arrived", sv.windows(), r.windows.closed)
+		if sv.windows() != r.windows.total() {
+			t.Errorf("%d of %d windows arrived", sv.windows(), r.windows.total())
 		}
 	})
 }
@@ -405,7 +406,7 @@ func TestEndpointComesAndGoes(t *testing.T) {
 		r := newRig(t, dir, "", wire.DefaultTiming, sv)
 		stop := r.run(t)
 		time.Sleep(time.Hour)
-		before := r.windows.closed
+		before := r.windows.total()
 		r.SetEndpoint(example)
 		synctest.Wait()
 		if r.count(lineNotice) != 1 {
@@ -413,7 +414,7 @@ func TestEndpointComesAndGoes(t *testing.T) {
 		}
 		time.Sleep(time.Hour)
 		n := sv.windows()
-		if n < 9 || n > r.windows.closed-before {
+		if n < 9 || n > r.windows.total()-before {
 			t.Errorf("%d windows arrived", n)
 		}
 		r.SetEndpoint("")
@@ -436,16 +437,16 @@ func TestFolderThatCantBeMade(t *testing.T) {
 		r := newRig(t, filepath.Join(file, "evergreen"), example, wire.DefaultTiming, sv)
 		stop := r.run(t)
 		time.Sleep(9 * time.Minute)
-		if len(sv.arrived) > 0 {
-			t.Errorf("sent before the notice had its time: %+v", sv.arrived)
+		if len(sv.all()) > 0 {
+			t.Errorf("sent before the notice had its time: %+v", sv.all())
 		}
 		time.Sleep(2 * time.Hour)
 		if st := r.Status(); !st.MemoryOnly || st.State != StateWaiting || st.Instance == "" {
 			t.Errorf("%+v", st)
 		}
 		stop()
-		if sv.windows() != r.windows.closed {
-			t.Errorf("%d of %d windows arrived", sv.windows(), r.windows.closed)
+		if sv.windows() != r.windows.total() {
+			t.Errorf("%d of %d windows arrived", sv.windows(), r.windows.total())
 		}
 		if r.count(lineMemory) != 1 || r.count(lineNotice) != 1 || r.logs.Len() != 2 {
 			t.Errorf("log: %v", r.logs.All())
@@ -463,16 +464,15 @@ func TestDiskThatFailsForAWhile(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				sv := newService(t)
 				r := newRig(t, t.TempDir(), example, wire.DefaultTiming, sv)
-				var from, to time.Time
+				from := time.Now().Add(time.Hour)
 				r.folder.step = func(string, string) error {
-					if now := time.Now(); now.After(from) && now.Before(to) {
+					if now := time.Now(); now.After(from) && now.Before(from.Add(test.fails)) {
 						return errors.New("no space left on device")
 					}
 					return nil
 				}
 				stop := r.run(t)
 				time.Sleep(time.Hour)
-				from, to = time.Now(), time.Now().Add(test.fails)
 				time.Sleep(30 * time.Minute)
 				if len(r.Next().Windows) < 5 {
 					t.Errorf("next: %v", startsOf(r.Next()))
@@ -483,9 +483,9 @@ func TestDiskThatFailsForAWhile(t *testing.T) {
 				}
 				stop()
 				// What was spooled when the disk began to fail stays there.
-				lost := r.windows.closed - sv.windows()
+				lost := r.windows.total() - sv.windows()
 				if lost < 0 || lost > 1 || lost == 1 && !test.memory {
-					t.Errorf("%d of %d windows arrived", sv.windows(), r.windows.closed)
+					t.Errorf("%d of %d windows arrived", sv.windows(), r.windows.total())
 				}
 				if r.count(lineHolds) != 1 || (r.count(lineMemory) == 1) != test.memory {
 					t.Errorf("log: %v", r.logs.All())
@@ -539,7 +539,7 @@ func TestSecondProcessSpoolsAndTakesOver(t *testing.T) {
 			t.Errorf("%+v", st)
 		}
 		stopFresh()
-		if want := old.windows.closed + fresh.windows.closed; sv.windows() != want {
+		if want := old.windows.total() + fresh.windows.total(); sv.windows() != want {
 			t.Errorf("%d of %d windows arrived", sv.windows(), want)
 		}
 	})
@@ -554,8 +554,8 @@ func TestClosingDoesNotWaitForTheServer(t *testing.T) {
 		}))
 		stop := r.run(t)
 		time.Sleep(25*time.Second + time.Millisecond)
-		if st := r.Status(); st.State != StateSending || r.windows.closed < 5 || st.SpoolReports != 2 {
-			t.Errorf("%d windows are closed: %+v", r.windows.closed, st)
+		if st := r.Status(); st.State != StateSending || r.windows.total() < 5 || st.SpoolReports != 2 {
+			t.Errorf("%d windows are closed: %+v", r.windows.total(), st)
 		}
 		time.Sleep(time.Minute)
 		h := r.History()
@@ -576,13 +576,13 @@ func TestNextIsWhatIsSent(t *testing.T) {
 		r := newRig(t, t.TempDir(), example, wire.DefaultTiming, sv)
 		stop := r.run(t)
 		time.Sleep(9 * time.Minute)
-		if rep := r.Next(); rep.Number != 1 || len(rep.Windows) != r.windows.closed+1 {
+		if rep := r.Next(); rep.Number != 1 || len(rep.Windows) != r.windows.total()+1 {
 			t.Errorf("next: %v", rep)
 		}
-		for len(sv.arrived) == 0 {
+		for len(sv.all()) == 0 {
 			time.Sleep(time.Second)
 		}
-		if rep := r.Next(); rep.Number != 1 || len(rep.Windows) != sv.arrived[0].windows {
+		if rep := r.Next(); rep.Number != 1 || len(rep.Windows) != sv.all()[0].windows {
 			t.Errorf("next is sealed, but: %v", rep)
 		}
 		stop()

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -120,7 +121,13 @@ func (s *service) windows() int {
 	return len(s.model.windows)
 }
 
-// answer is a scripted answer: header fields in pairs after the body.
+func (s *service) all() []arrival {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.arrived)
+}
+
+// answerWith is a scripted answer: header fields in pairs after the body.
 func answerWith(status int, body string, header ...string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		for i := 0; i < len(header); i += 2 {
@@ -153,6 +160,12 @@ func (c *counts) Close(now time.Time) (windows []*wire.Window) {
 		c.open = c.open.Add(c.timing.Window)
 	}
 	return windows
+}
+
+func (c *counts) total() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closed
 }
 
 func (c *counts) window() *wire.Window {
