@@ -423,6 +423,9 @@ func TestThisMachine(t *testing.T) {
 	if _, err := os.Stat(filepath.Join("/proc", "self", "status")); err == nil && (f.Memory == "" || f.Kernel == "" || f.Container == "" || f.Installation == "") {
 		t.Errorf("something of Linux is missing:\n%s", prototext.Format(f))
 	}
+	if f.EvergreenVersion == "" || Version() != f.EvergreenVersion {
+		t.Errorf("our own version is %q and %q", Version(), f.EvergreenVersion)
+	}
 	g := Collect(Input{})
 	if g.UptimeSeconds != 0 || g.Label != "" || g.Deployment != "" {
 		t.Errorf("out of nothing came:\n%s", prototext.Format(g))
