@@ -3,6 +3,7 @@ package evergreen
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/url"
 	"regexp"
@@ -137,6 +138,8 @@ type settings struct {
 	Off string
 }
 
+// resolve returns settings to go on with also if a variable in the environment
+// can't be used.
 func (c *Config) resolve(getenv func(string) string) (settings, error) {
 	s := settings{Endpoint: c.Endpoint, MetricsOff: c.MetricsOff, Label: c.Label}
 	switch {
@@ -150,17 +153,20 @@ func (c *Config) resolve(getenv func(string) string) (settings, error) {
 	if s.Off != "" {
 		return s, nil
 	}
-	if s.Endpoint == "" {
-		s.Endpoint = getenv("EVERGREEN_ENDPOINT")
-		if err := checkEndpoint(s.Endpoint); err != nil {
-			return s, fmt.Errorf("EVERGREEN_ENDPOINT: %w", err)
-		}
+	var err error
+	s.Timing, err = wire.TimingFromEnv(getenv)
+	if s.Endpoint != "" {
+		return s, err
+	}
+	s.Endpoint = getenv("EVERGREEN_ENDPOINT")
+	if bad := checkEndpoint(s.Endpoint); bad != nil {
+		// The operator meant another place than the build's default.
+		s.Endpoint = ""
+		return s, errors.Join(err, fmt.Errorf("EVERGREEN_ENDPOINT: %w", bad))
 	}
 	if s.Endpoint == "" {
 		s.Endpoint = DefaultEndpoint
 	}
-	var err error
-	s.Timing, err = wire.TimingFromEnv(getenv)
 	return s, err
 }
 

@@ -109,6 +109,21 @@ func (c *Collector) buildList(f *wire.Facts) {
 	}
 }
 
+// Version is this module's own, as a report has it; empty if it is not known.
+func Version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return ""
+	}
+	for _, m := range append([]*debug.Module{&info.Main}, info.Deps...) {
+		if m != nil && m.Path == evergreenPath {
+			_, version := reported(m, "")
+			return version
+		}
+	}
+	return ""
+}
+
 func rank(m *wire.Module) int {
 	if m.Plugin || m.Path == caddyPath {
 		return 0

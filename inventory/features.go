@@ -135,7 +135,7 @@ func (w *walker) module(namespace, name string, v any, depth int) {
 	if t == nil {
 		return // not a module of this Caddy: its name is a value like any other
 	}
-	if !strings.HasPrefix(structOf(t).PkgPath(), evergreenPath) { // who reports has us anyway
+	if structOf(t).PkgPath() != evergreenPath { // who reports has us anyway
 		w.used[named(wire.Feature, id)] = true
 	}
 	w.value(v, t, depth)

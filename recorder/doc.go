@@ -17,7 +17,7 @@
 // happens during a close is in this window or in the next one: never in none,
 // never in both. Prometheus reads the same words.
 //
-// There are up to eight copies of the array (stripes); a goroutine chooses one
+// There are up to four copies of the array (stripes); a goroutine chooses one
 // by the address of its stack, so that processors rarely write to the same
 // cache line. Readers add the copies up.
 //

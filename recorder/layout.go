@@ -30,6 +30,7 @@ type metric struct {
 type layout struct {
 	metrics []metric // in the order of the dictionary
 	words   uint32
+	widest  uint32 // words of the metric that has most
 }
 
 func newLayout() (*layout, error) {
@@ -56,19 +57,10 @@ func newLayout() (*layout, error) {
 			m.width = 0
 		}
 		l.words += m.cells * m.width
+		l.widest = max(l.widest, m.cells*m.width)
 		l.metrics = append(l.metrics, m)
 	}
 	return l, nil
-}
-
-// find returns the metric with the given id, or nil.
-func (l *layout) find(id wire.MetricID) *metric {
-	for i := range l.metrics {
-		if l.metrics[i].def.ID == id {
-			return &l.metrics[i]
-		}
-	}
-	return nil
 }
 
 // value holds v to a vocabulary of n names.
@@ -100,7 +92,7 @@ func (m *metric) cell4(a, b, c, d wire.Value) uint32 {
 // word is the first word of any cell.
 func (m *metric) word(d *wire.Dims) uint32 {
 	var i uint32
-	for k := wire.MaxDims - 1; k >= 0; k-- {
+	for k := len(m.def.Dims) - 1; k >= 0; k-- {
 		i = i*m.n[k] + value(d[k], m.n[k])
 	}
 	return m.base + m.width*i

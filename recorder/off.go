@@ -2,8 +2,9 @@ package recorder
 
 import (
 	"fmt"
-	"strings"
+	"slices"
 
+	"github.com/caddy-evergreen/evergreen/nearest"
 	"github.com/caddy-evergreen/evergreen/wire"
 )
 
@@ -17,11 +18,15 @@ func (r *Recorder) SetOff(names []string) error {
 	for _, name := range names {
 		under := wire.MetricsUnder(name)
 		if len(under) == 0 {
-			return fmt.Errorf("metric %.60q is not in the dictionary: did you mean %q?", name, nearest(name))
+			hint := nearest.Hint(name, known())
+			if hint == "" {
+				hint = ": the data dictionary lists them"
+			}
+			return fmt.Errorf("metric %.60q is not in the dictionary%s", name, hint)
 		}
 		for _, def := range under {
 			// What only the server makes is in the dictionary, and not ours to record.
-			if m := r.byID[def.ID]; m != nil {
+			if m := r.metric(def.ID); m != nil {
 				off |= m.bit
 			}
 		}
@@ -41,43 +46,16 @@ func (r *Recorder) SetOff(names []string) error {
 	return nil
 }
 
-// nearest is the metric, or prefix of metrics, whose name is closest to name.
-func nearest(name string) string {
-	name = strings.ToLower(name[:min(len(name), 64)])
-	best, distance := "", 1<<30
-	try := func(s string) {
-		if d := editDistance(name, s); d < distance {
-			best, distance = s, d
-		}
-	}
+// known lists what SetOff knows: every metric and every prefix of one.
+func known() []string {
+	var names []string
 	for _, m := range wire.Metrics() {
-		try(m.Name)
 		for i := range m.Name {
-			if m.Name[i] == '.' {
-				try(m.Name[:i])
+			if prefix := m.Name[:i]; m.Name[i] == '.' && !slices.Contains(names, prefix) {
+				names = append(names, prefix)
 			}
 		}
+		names = append(names, m.Name)
 	}
-	return best
-}
-
-// editDistance is Levenshtein's.
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			d := diagonal
-			if a[i] != b[j] {
-				d++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(d, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
+	return names
 }

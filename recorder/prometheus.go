@@ -64,7 +64,6 @@ func (c *collector) metrics() []prometheus.Metric {
 	r := c.r
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.read(0, r.layout.words)
 	off := r.off.Load()
 	var out []prometheus.Metric
 	for i := range r.layout.metrics {
@@ -72,17 +71,17 @@ func (c *collector) metrics() []prometheus.Metric {
 		if off&m.bit != 0 {
 			continue
 		}
+		now := r.read(m)
 		switch m.def.Kind {
 		case wire.KindCounter:
 			for k := range m.cells {
-				if n := r.now[m.base+k]; n != 0 {
+				if n := now[k]; n != 0 {
 					out = append(out, prometheus.MustNewConstMetric(c.descs[i], prometheus.CounterValue, float64(n), labels(m, k)...))
 				}
 			}
 		case wire.KindHistogram:
 			for k := range m.cells {
-				words := r.now[m.base+k*m.width:][:m.width]
-				if h := promHistogram(m.def.Unit, words); h.count != 0 {
+				if h := promHistogram(m.def.Unit, now[k*m.width:][:m.width]); h.count != 0 {
 					out = append(out, prometheus.MustNewConstHistogram(c.descs[i], h.count, h.sum, h.buckets, labels(m, k)...))
 				}
 			}

@@ -49,10 +49,12 @@ func (r *Recorder) Peek(now time.Time) *wire.Window {
 	return r.take(false)
 }
 
-// read adds up the stripes of words from to to into r.now, backwards, so that a
-// histogram's sum is read before its buckets: see observe.
-func (r *Recorder) read(from, to uint32) {
-	now := r.now[from:to]
+// read adds up the stripes of m's words, backwards, so that a histogram's sum is
+// read before its buckets: see observe. The result is good until the next read.
+// r.mu is held.
+func (r *Recorder) read(m *metric) []uint64 {
+	from, to := m.base, m.base+m.cells*m.width
+	now := r.buffer[:to-from]
 	clear(now)
 	for _, s := range r.stripes {
 		s := s[from:to]
@@ -60,6 +62,7 @@ func (r *Recorder) read(from, to uint32) {
 			now[i] += s[i].Load()
 		}
 	}
+	return now
 }
 
 // take makes the window of everything since the last close. If commit is set it
@@ -87,9 +90,9 @@ func (r *Recorder) take(commit bool) *wire.Window {
 
 func (r *Recorder) counters(m *metric, commit bool) *wire.Series {
 	var s *wire.Series
-	r.read(m.base, m.base+m.cells)
+	now, closed := r.read(m), r.closed[m.base:]
 	for i := range m.cells {
-		n := r.now[m.base+i] - r.closed[m.base+i]
+		n := now[i] - closed[i]
 		if n == 0 {
 			continue
 		}
@@ -99,7 +102,7 @@ func (r *Recorder) counters(m *metric, commit bool) *wire.Series {
 		s.Cells = append(s.Cells, uint64(m.dims(i).Cell()))
 		s.Values = append(s.Values, n)
 		if commit {
-			r.closed[m.base+i] = r.now[m.base+i]
+			closed[i] = now[i]
 		}
 	}
 	return s
@@ -107,9 +110,9 @@ func (r *Recorder) counters(m *metric, commit bool) *wire.Series {
 
 func (r *Recorder) histograms(m *metric, commit bool) *wire.Series {
 	var s *wire.Series
-	r.read(m.base, m.base+m.cells*m.width)
+	all := r.read(m)
 	for i := range m.cells {
-		now := r.now[m.base+i*m.width:][:m.width]
+		now := all[i*m.width:][:m.width]
 		closed := r.closed[m.base+i*m.width:][:m.width]
 		first, last := -1, -1
 		for b := range wire.Buckets {
@@ -168,7 +171,5 @@ func (r *Recorder) skip(m *metric) {
 		r.gauge(m.def.ID).reset()
 		return
 	}
-	from, to := m.base, m.base+m.cells*m.width
-	r.read(from, to)
-	copy(r.closed[from:to], r.now[from:to])
+	copy(r.closed[m.base:], r.read(m))
 }

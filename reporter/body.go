@@ -28,10 +28,11 @@ func encode(rep *wire.Report) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encoding report %d: %w", rep.Number, err)
 	}
-	// Made anew each time: it is needed for milliseconds every five minutes, and
-	// its tables would be the largest thing that telemetry keeps in memory.
+	// Made anew each time: it is needed for a millisecond every five minutes, and
+	// its tables would be the largest thing that telemetry keeps in memory. The
+	// next level makes a report 1 to 5 % smaller for ten times the work.
 	w, err := zstd.NewWriter(nil,
-		zstd.WithEncoderLevel(zstd.SpeedDefault),
+		zstd.WithEncoderLevel(zstd.SpeedFastest),
 		zstd.WithEncoderConcurrency(1),
 		zstd.WithWindowSize(windowSize),
 		zstd.WithLowerEncoderMem(true),

@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/caddy-evergreen/evergreen/wire"
 )
@@ -187,13 +188,12 @@ func (a *answer) problem() error {
 
 // printable keeps a server from writing into the log whatever it likes.
 func printable(s string) string {
-	s = strings.Map(func(c rune) rune {
-		if c < ' ' || c == 0x7f {
+	return strings.Map(func(c rune) rune {
+		if !unicode.IsPrint(c) {
 			return ' '
 		}
 		return c
-	}, strings.ToValidUTF8(s, "?"))
-	return s[:min(len(s), 300)]
+	}, strings.ToValidUTF8(s[:min(len(s), 300)], ""))
 }
 
 // parseAck is strict about what the instance acts on, so that a page of

@@ -50,7 +50,7 @@ type Reporter struct {
 	// sending is held while something signed is under way, so that an identity
 	// does not change between a request and its answer.
 	sending chan struct{}
-	step    func(op, name string) error // for tests: see disk.step
+	folder  disk // its root and what tests add to it
 
 	openMu sync.Mutex // one opening of the spool at a time
 	saveMu sync.Mutex // one saving of windows at a time
@@ -112,6 +112,7 @@ func New(c Config) (*Reporter, error) {
 		endpoint: c.Endpoint,
 		every:    c.Timing.ReportEvery,
 		logs:     daily{},
+		folder:   disk{root: c.Dir},
 	}, nil
 }
 
@@ -271,7 +272,7 @@ func (r *Reporter) open() (*spool, error) {
 	if s != nil {
 		return s, nil
 	}
-	s = r.newSpool(&disk{root: r.c.Dir, step: r.step}, maxDiskBytes)
+	s = r.newSpool(&r.folder, maxDiskBytes)
 	first := false
 	noticed, err := s.notice(func() { first = true })
 	if errors.Is(err, errBusy) {

@@ -72,12 +72,13 @@ func maxTime(a, b time.Time) time.Time {
 
 // An outcome is how an attempt to send ended.
 type outcome struct {
-	verdict verdict
-	empty   bool          // there was nothing to send
-	more    bool          // there is more to send
-	wait    time.Duration // the server asked to wait so long; 0: it did not
-	every   int64         // the server asks to report so often, in seconds; 0: it does not
-	err     error         // why the report was not accepted
+	endpoint string // that was asked; empty if none was
+	verdict  verdict
+	empty    bool          // there was nothing to send
+	more     bool          // there is more to send
+	wait     time.Duration // the server asked to wait so long; 0: it did not
+	every    int64         // the server asks to report so often, in seconds; 0: it does not
+	err      error         // why the report was not accepted
 }
 
 // sendDue sends the report that is due, if there is one and it is this
@@ -159,6 +160,7 @@ func (r *Reporter) sendNext(ctx context.Context) outcome {
 		sent.Status = answer.status
 		o = r.settle(s, out, answer, &sent)
 	}
+	o.endpoint = endpoint
 	if o.err != nil {
 		sent.Error = o.err.Error()
 	}
@@ -207,6 +209,12 @@ func (r *Reporter) plan(o outcome) {
 	}
 	now := r.c.Now()
 	r.mu.Lock()
+	if o.endpoint != "" && o.endpoint != r.endpoint {
+		// The configuration has changed meanwhile; what a former server says about
+		// when to come again is nothing to the new one.
+		r.mu.Unlock()
+		return
+	}
 	recovered := false
 	if o.every > 0 {
 		r.every = r.pace.clamp(o.every)

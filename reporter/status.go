@@ -193,11 +193,10 @@ func (r *Reporter) reset() error {
 	off := r.endpoint == "" && s == nil
 	r.mu.Unlock()
 	if off {
-		d := &disk{root: r.c.Dir, step: r.step}
-		if _, err := d.read(keyFile); errors.Is(err, fs.ErrNotExist) {
+		if _, err := r.folder.read(keyFile); errors.Is(err, fs.ErrNotExist) {
 			return nil // there is none, and without an endpoint none is made
 		}
-		s = r.newSpool(d, maxDiskBytes)
+		s = r.newSpool(&r.folder, maxDiskBytes)
 	} else {
 		var err error
 		if s, err = r.open(); err != nil {

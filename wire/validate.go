@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -136,7 +137,7 @@ func (s *Series) clean(m *Metric) (dropped int, err error) {
 	if len(s.Cells) != len(s.Values) {
 		return 0, fmt.Errorf(": %d cells have %d values", len(s.Cells), len(s.Values))
 	}
-	seen := newCells(len(s.Cells))
+	seen := cells{list: make([]uint64, 0, len(s.Cells))}
 	var total uint64
 	n := 0
 	for i, c := range s.Cells {
@@ -166,7 +167,7 @@ func (s *Series) clean(m *Metric) (dropped int, err error) {
 }
 
 func (s *Series) cleanHistograms(m *Metric) (dropped int, err error) {
-	seen := newCells(len(s.Histograms))
+	seen := cells{list: make([]uint64, 0, len(s.Histograms))}
 	var total uint64
 	kept := s.Histograms[:0]
 	for i, h := range s.Histograms {
@@ -219,14 +220,13 @@ func (h *Histogram) clean() bool {
 	var low, high float64
 	for i, n := range h.Buckets {
 		b := int(h.First) + i
+		if n == 0 {
+			continue // 0 times the open bucket's bound is not a number
+		}
 		if b > 0 {
-			low += float64(n) * Bound(b-1)
+			low += float64(n) * bounds[b-1]
 		}
-		if b < Buckets-1 {
-			high += float64(n) * Bound(b)
-		} else if n > 0 {
-			high = math.Inf(1)
-		}
+		high += float64(n) * bounds[b]
 	}
 	// The margin covers rounding, so that a sum that is right is never touched.
 	lo, hi := bounded(low*(1-1e-9)), bounded(high*(1+1e-9)+1)
@@ -234,36 +234,46 @@ func (h *Histogram) clean() bool {
 	return true
 }
 
+// bounds has what Bound computes.
+var bounds = func() (b [Buckets]float64) {
+	for i := range b {
+		b[i] = Bound(i)
+	}
+	return b
+}()
+
 // bounded is f as an integer that years of sums don't overflow. Observations
 // in the open bucket have no upper bound of their own.
 func bounded(f float64) uint64 { return uint64(min(f, 1<<56)) }
 
-// cells finds duplicates: in a list for the few cells that a series usually
-// has, in a map for many.
+// cells finds duplicates: cells in ascending order need no search, a few in
+// any order a short one, and only many in any order a map.
 type cells struct {
-	few  []uint64
-	many map[uint64]struct{}
-}
-
-func newCells(n int) cells {
-	if n <= 16 {
-		return cells{few: make([]uint64, 0, 16)}
-	}
-	return cells{many: make(map[uint64]struct{}, n)}
+	list []uint64
+	max  uint64
+	seen map[uint64]struct{}
 }
 
 func (s *cells) add(c uint64) bool {
-	if s.many != nil {
-		before := len(s.many)
-		s.many[c] = struct{}{}
-		return len(s.many) > before
-	}
-	for _, seen := range s.few {
-		if seen == c {
+	switch {
+	case s.seen != nil:
+		n := len(s.seen)
+		s.seen[c] = struct{}{}
+		return len(s.seen) > n
+	case len(s.list) == 0 || c > s.max:
+		s.max = c
+	case len(s.list) <= 32:
+		if slices.Contains(s.list, c) {
 			return false
 		}
+	default:
+		s.seen = make(map[uint64]struct{}, 2*len(s.list))
+		for _, old := range s.list {
+			s.seen[old] = struct{}{}
+		}
+		return s.add(c)
 	}
-	s.few = append(s.few, c)
+	s.list = append(s.list, c)
 	return true
 }
 
@@ -321,6 +331,7 @@ func (f *Facts) clean() error {
 
 // cleanModules leaves each path once: a build list has one version of each
 // module. Of private modules one is left that is a plugin and one that is none.
+// A build list that Go made is sorted, which makes looking for duplicates cheap.
 func (f *Facts) cleanModules() error {
 	if n := len(f.Modules); n > MaxModules {
 		return fmt.Errorf("modules: %d are more than %d", n, MaxModules)
@@ -329,14 +340,17 @@ func (f *Facts) cleanModules() error {
 		path   string
 		plugin bool
 	}
-	seen := make(map[key]struct{}, len(f.Modules))
+	var seen map[key]struct{} // nil while in order
+	var last key
 	kept := f.Modules[:0]
 	for i, m := range f.Modules {
 		if m == nil {
 			return fmt.Errorf("modules[%d]: it is null", i)
 		}
-		if err := errors.Join(checkString(m.Path), checkString(m.Version)); err != nil {
-			return fmt.Errorf("modules[%d]: %w", i, err)
+		for _, s := range []string{m.Path, m.Version} {
+			if err := checkString(s); err != nil {
+				return fmt.Errorf("modules[%d]: %w", i, err)
+			}
 		}
 		k := key{path: m.Path}
 		if isModulePath(m.Path) {
@@ -344,6 +358,17 @@ func (f *Facts) cleanModules() error {
 		} else {
 			m.Path, m.Version = other, ""
 			k = key{other, m.Plugin}
+		}
+		if seen == nil && k.path > last.path && k.path != other {
+			last = k
+			kept = append(kept, m)
+			continue
+		}
+		if seen == nil {
+			seen = make(map[key]struct{}, len(f.Modules))
+			for _, m := range kept {
+				seen[key{path: m.Path}] = struct{}{}
+			}
 		}
 		if _, dup := seen[k]; !dup {
 			seen[k] = struct{}{}

@@ -3,6 +3,7 @@ package wire
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -88,6 +89,8 @@ func TestCleanRefuses(t *testing.T) {
 		{"values without cells", series(&Series{Metric: 1, Values: []uint64{1}}), "windows[0].series[0]: "},
 		{"a cell twice", series(&Series{Metric: 1, Cells: []uint64{1, 2, 1}, Values: []uint64{1, 1, 1}}), "windows[0].series[0].cells[2]: cell 1 is there twice"},
 		{"a cell twice of many", series(manyCells(100)), "windows[0].series[0].cells[100]: "},
+		{"a cell twice of many, in any order", series(backwards(manyCells(100))), "windows[0].series[0].cells["},
+		{"a cell twice of a few, in any order", series(backwards(manyCells(9))), "windows[0].series[0].cells["},
 		{"a counter with a histogram", series(&Series{Metric: 1, Histograms: []*Histogram{{}}}), "windows[0].series[0]: "},
 		{"a histogram with values", series(&Series{Metric: uint32(HTTPDuration), Cells: []uint64{1}, Values: []uint64{1}}), "windows[0].series[0]: "},
 		{"too great a value", series(&Series{Metric: 1, Cells: []uint64{1}, Values: []uint64{MaxCount + 1}}), "windows[0].series[0].values[0]: "},
@@ -131,6 +134,22 @@ func manyCells(n int) *Series {
 	return s
 }
 
+func backwards(s *Series) *Series {
+	slices.Reverse(s.Cells)
+	return s
+}
+
+func TestCleanKeepsManyCellsInAnyOrder(t *testing.T) {
+	s := manyCells(300)
+	s.Cells, s.Values = s.Cells[:300], s.Values[:300]
+	slices.Reverse(s.Cells)
+	r := validReport()
+	r.Windows[0].Series = []*Series{s}
+	if dropped, err := r.Clean(); dropped != 0 || err != nil || len(s.Cells) != 300 {
+		t.Errorf("%d cells left, %d dropped, %v", len(s.Cells), dropped, err)
+	}
+}
+
 func TestCleanDropsWhatTheDictionaryLacks(t *testing.T) {
 	r := validReport()
 	r.Windows[0].Series = []*Series{
@@ -159,7 +178,6 @@ func TestCleanDropsWhatTheDictionaryLacks(t *testing.T) {
 		t.Error(d)
 	}
 }
-
 
 func TestCleanHistogram(t *testing.T) {
 	for _, c := range []struct {

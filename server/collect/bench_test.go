@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http/httptest"
+	"slices"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -31,15 +32,17 @@ func realistic() *wire.Report {
 			continue
 		}
 		s := &wire.Series{Metric: uint32(m.ID)}
-		seen := map[wire.Cell]bool{}
+		var cells []wire.Cell
 		for range min(m.Cells(), 12) {
 			var d wire.Dims
 			for i, dim := range m.Dims {
 				d[i] = wire.Value(rnd.IntN(len(dim.Values)))
 			}
-			if c := d.Cell(); seen[c] {
-				continue
-			} else if seen[c] = true; m.Kind == wire.KindHistogram {
+			cells = append(cells, d.Cell())
+		}
+		slices.Sort(cells) // as a recorder's are
+		for _, c := range slices.Compact(cells) {
+			if m.Kind == wire.KindHistogram {
 				buckets := make([]uint64, 24)
 				for i := range buckets {
 					buckets[i] = rnd.Uint64N(300)
@@ -54,7 +57,7 @@ func realistic() *wire.Report {
 	}
 	for i := range 150 {
 		r.Facts.Modules = append(r.Facts.Modules, &wire.Module{
-			Path:    "github.com/example/module-" + string([]byte{'a' + byte(i%26), 'a' + byte(i/26)}) + "/v2",
+			Path:    "github.com/example/module-" + string([]byte{'a' + byte(i/26), 'a' + byte(i%26)}) + "/v2",
 			Version: "v2.3.4-0.20260112195511-716be5621a96", Plugin: i%10 == 0})
 	}
 	return r

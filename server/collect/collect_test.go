@@ -289,6 +289,8 @@ func TestReportIsRefused(t *testing.T) {
 		{"not protobuf", postReport(key, compress(t, []byte("hello"))), 400, "decoding"},
 		{"protobuf said to be JSON", post(key, wire.PathReports, wire.PurposeReport, wire.TypeJSON, true, good), 400, "decoding"},
 		{"JSON with an unknown field", post(key, wire.PathReports, wire.PurposeReport, wire.TypeJSON, false, []byte(`{"hosts":["a"]}`)), 400, "hosts"},
+		{"JSON with a very long unknown field", post(key, wire.PathReports, wire.PurposeReport, wire.TypeJSON, false,
+			[]byte(`{"`+strings.Repeat("x", 200_000)+`":1}`)), 400, "x …"},
 		{"invalid report", changed(func(r *wire.Report) { r.Windows[0].Seconds = 7 }), 422, "windows[0].seconds"},
 		{"made in the future", changed(func(r *wire.Report) { r.Created = now.Add(11 * time.Minute).Unix() }), 422, "here it is 2026-11-21T10:07:00Z"},
 		{"window in the future", changed(func(r *wire.Report) { r.Windows[0].Start += 1200 }), 422, "here it is 2026-11-21T10:07:00Z"},
@@ -490,8 +492,8 @@ func TestNoAddressIsLeft(t *testing.T) {
 		t.Error(d)
 	}
 	// A client that doesn't speak TLS, of which net/http would log the address.
-	if _, err := http.Get("http://" + server.Listener.Addr().String()); err == nil {
-		answers.WriteString("")
+	if res, err := http.Get("http://" + server.Listener.Addr().String()); err == nil {
+		res.Body.Close() // net/http answers it in plain HTTP
 	}
 	server.Close()
 	if err := log.Close(); err != nil {

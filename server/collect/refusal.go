@@ -6,6 +6,7 @@ import (
 	"math"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/caddy-evergreen/evergreen/wire"
@@ -101,8 +102,17 @@ func answer(w http.ResponseWriter, err error) kind {
 	if r.retry > 0 {
 		h.Set("Retry-After", strconv.FormatInt(int64(math.Ceil(r.retry.Seconds())), 10))
 	}
-	writeJSON(w, wire.TypeProblem, a.status, wire.Problem{Title: a.title, Status: a.status, Detail: r.detail})
+	writeJSON(w, wire.TypeProblem, a.status, wire.Problem{Title: a.title, Status: a.status, Detail: clip(r.detail)})
 	return r.kind
+}
+
+// clip keeps a decoder from quoting a whole body back.
+func clip(s string) string {
+	const most = 400
+	if len(s) > most {
+		s = strings.ToValidUTF8(s[:most], "") + " …"
+	}
+	return s
 }
 
 func writeJSON(w http.ResponseWriter, mediaType string, status int, v any) {

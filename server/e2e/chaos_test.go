@@ -234,7 +234,7 @@ func TestE2EChaosCaddy(t *testing.T) {
 		return c
 	}
 	caddy := start()
-	visitors, err := testbed.NewVisitors(caddy, 200)
+	visitors, err := testbed.NewVisitors(t.Context(), caddy, 200)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -63,6 +63,9 @@ func TestE2EOff(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			if _, err := caddy.WaitForCertificate(t.Context(), roots); err != nil {
+				t.Fatal(err)
+			}
 			client, err := testbed.NewClient("http/2", roots, nil)
 			if err != nil {
 				t.Fatal(err)

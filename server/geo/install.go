@@ -89,7 +89,7 @@ func unpack(tgz io.Reader, dir string) (names []string, err error) {
 		}
 		// npm puts all files below one folder; what lies deeper is no data.
 		folder, name := path.Split(h.Name)
-		if h.Typeflag != tar.TypeReg || strings.Count(folder, "/") != 1 || !safeName.MatchString(name) || seen[name] {
+		if h.Typeflag != tar.TypeReg || !safeName.MatchString(strings.TrimSuffix(folder, "/")) || !safeName.MatchString(name) || seen[name] {
 			continue
 		}
 		if !isData(name) && !licenceName.MatchString(name) {

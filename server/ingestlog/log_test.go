@@ -22,6 +22,9 @@ import (
 	"github.com/caddy-evergreen/evergreen/wire"
 )
 
+// bg outlives a test.
+var bg = context.Background()
+
 var start = time.Date(2026, 11, 21, 10, 0, 0, 0, time.UTC)
 
 func id(n int) wire.InstanceID {

@@ -12,7 +12,9 @@
 // Retry: Commit is all or nothing and counts once. Rows, instances and the new
 // log position become visible together or not at all. A batch whose From is
 // not the log's position is refused with ErrPosition and changes nothing, so
-// that whoever does not know whether a Commit went through asks Position.
+// that whoever does not know whether a Commit went through, because of an error
+// or a cancelled context, asks Position. A batch of no records (To is not after
+// From) is refused, because it could not be told from its retry.
 //
 // Ordering: batches of one log are committed in the order of the log, by one
 // caller. Logs are independent of each other.
@@ -21,7 +23,15 @@
 //
 // Merging: rows with equal keys may be committed any number of times and are
 // merged when read: Count, Sum, Reports and Buckets add; Top and Registers
-// take the maximum.
+// take the maximum. Rows without Buckets or Registers add nothing to those that
+// have them.
+//
+// Range: Count, Sum, Top and each bucket stop at 2^63-1 and Reports at 2^32-1;
+// what is larger, also as a sum, is stored and answered as that. They never
+// wrap round, and no number makes a query fail. Strings are any bytes and come
+// back as they were.
+//
+// Cancellation: a method whose context is done returns its error, soon.
 package store
 
 import (
@@ -118,15 +128,18 @@ type Query struct {
 	Facet    wire.Facet
 	Values   []string // only these values of the facet; nil means all
 	// Where keeps only rows whose dimension (its index in the metric's Dims)
-	// has one of the values.
+	// has one of the values. Here as in Values and Labels, an empty list that
+	// is not nil keeps nothing.
 	Where map[int][]wire.Value
 	// Labels keeps only rows with one of these labels; nil means all.
 	Labels []string
 	// What result rows are told apart by; all else is merged. A key's fields
-	// that are not asked for are zero in the result.
+	// that are not asked for are zero in the result, but for Grain, Metric and
+	// Facet, which are the query's.
 	ByTime, ByValue, ByLabel bool
 	ByDims                   []int
-	// Limit keeps the rows with the greatest Count; 0 keeps all.
+	// Limit keeps the rows with the greatest Count, of equal ones the first in
+	// the order of Key's fields; 0 keeps all.
 	Limit int
 }
 
@@ -138,10 +151,15 @@ type Store interface {
 	Commit(ctx context.Context, b Batch) error
 	// Instances reads the states of those of ids that are known, in any order.
 	Instances(ctx context.Context, ids []wire.InstanceID) ([]Instance, error)
-	// Query answers in ascending order of time, then descending Count.
+	// Query answers in ascending order of time, then descending Count, then in
+	// the order of Key's fields. Without rows there is no result row, also
+	// where nothing tells rows apart.
 	Query(ctx context.Context, q Query) ([]Row, error)
 	// Export yields every row of a grain in [from, to), merged, in the order
-	// of Key's fields. It holds no more than a bounded part in memory.
+	// of Key's fields, strings by their bytes. It holds no more than a bounded
+	// part in memory and no snapshot: of what is committed meanwhile it yields
+	// some. An error is the last that it yields. The store may be used inside
+	// the loop.
 	Export(ctx context.Context, g Grain, from, to time.Time) iter.Seq2[Row, error]
 	// DropBefore forgets the rows of a grain that start before t.
 	DropBefore(ctx context.Context, g Grain, t time.Time) error

@@ -45,6 +45,27 @@ func (c *Caddy) RootCAs() (*x509.CertPool, error) {
 	return pool, nil
 }
 
+// WaitForCertificate makes handshakes until one succeeds: Caddy gets its
+// certificates after it has begun to serve. It returns how many connections
+// that took, none of which had a request.
+func (c *Caddy) WaitForCertificate(ctx context.Context, roots *x509.CertPool) (connections int, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	d := tls.Dialer{Config: &tls.Config{RootCAs: roots, ServerName: "localhost"}}
+	for {
+		connections++
+		conn, err := d.DialContext(ctx, "tcp", fmt.Sprintf("127.0.0.1:%d", c.Ports.HTTPS))
+		if err == nil {
+			return connections, conn.Close()
+		}
+		select {
+		case <-ctx.Done():
+			return connections, fmt.Errorf("waiting for a certificate: %w", err)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
 // NewClient makes a client that connects to 127.0.0.1 whatever the host, does
 // not follow redirects and asks for no compression. base is for changing TLS
 // settings; nil takes the defaults.

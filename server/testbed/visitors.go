@@ -52,10 +52,13 @@ var visits = []struct {
 }
 
 // NewVisitors makes clients for every version of HTTP; rate is in requests a second.
-func NewVisitors(c *Caddy, rate int) (*Visitors, error) {
+func NewVisitors(ctx context.Context, c *Caddy, rate int) (*Visitors, error) {
 	v := &Visitors{caddy: c, rate: rate}
 	roots, err := c.RootCAs()
 	if err != nil {
+		return nil, err
+	}
+	if _, err := c.WaitForCertificate(ctx, roots); err != nil {
 		return nil, err
 	}
 	for _, kind := range []struct {

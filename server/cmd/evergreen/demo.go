@@ -162,7 +162,7 @@ func (d *demonstration) traffic(ctx context.Context, exe, base string) error {
 
 // send sends caddy visitors until ctx is done.
 func (d *demonstration) send(ctx context.Context, caddy *testbed.Caddy, base string) error {
-	visitors, err := testbed.NewVisitors(caddy, d.rate)
+	visitors, err := testbed.NewVisitors(ctx, caddy, d.rate)
 	if err != nil {
 		return err
 	}

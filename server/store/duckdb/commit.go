@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math/bits"
+	"os"
 	"strconv"
 
 	driver "github.com/duckdb/duckdb-go/v2"
@@ -67,6 +68,13 @@ func (s *Store) Commit(ctx context.Context, b store.Batch) error {
 	})
 	if err != nil {
 		return fmt.Errorf("committing log %q from %d to %d: %w", b.Log, b.From, b.To, err)
+	}
+	// The batch is committed, whatever comes of this.
+	if wal, err := os.Stat(s.path + ".wal"); s.path != "" && err == nil && wal.Size() > max(s.foldAt, s.opts.WAL) {
+		s.foldAt = 0
+		if s.foldLog(context.WithoutCancel(ctx)) != nil {
+			s.foldAt = 2 * wal.Size() // trying after each commit would be slow
+		}
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	driver "github.com/duckdb/duckdb-go/v2"
@@ -16,7 +17,7 @@ import (
 const (
 	fresh  = 0 // as committed
 	folded = 1 // equal keys of a short range merged
-	sorted = 2 // a long range merged and sorted by metric and facet
+	sorted = 2 // a long range sorted by metric and facet
 )
 
 // A tier is a step of compaction: ranges of time, aligned to their length, in
@@ -24,22 +25,20 @@ const (
 type tier struct {
 	level  int
 	length [len(store.Grains)]int64 // seconds
+	// Bytes of memory that rewriting takes a row: a range with more rows than
+	// fit is rewritten in pieces. Grouping needs them, sorting spills well.
+	memory int64
 }
 
-// The long ranges come first, so that nothing is rewritten twice in one go.
-var tiers = [...]tier{
-	{sorted, [...]int64{86400, 7 * 86400, 32 * 86400}},
-	{folded, [...]int64{3600, 6 * 3600, 86400}},
-}
-
-const (
-	// A range is rewritten when at least one in amortize of its rows is new to
-	// the tier, so that a few late rows don't rewrite a day, and each row is
-	// rewritten a bounded number of times.
-	amortize = 8
-	// A range with more rows stays as it is: rewriting it would take minutes.
-	tooMany = 1 << 24
+var (
+	fold = tier{folded, [...]int64{3600, 6 * 3600, 86400}, 2048}
+	sort = tier{sorted, [...]int64{86400, 7 * 86400, 32 * 86400}, 64}
 )
+
+// A range is rewritten when at least one in amortize of its rows is new to the
+// tier, so that a few late rows don't rewrite a day, and each row is rewritten
+// a bounded number of times.
+const amortize = 8
 
 // Compact implements store.Store. It takes one range after another, each in a
 // transaction of its own, which commits and queries don't wait for.
@@ -50,17 +49,10 @@ func (s *Store) Compact(ctx context.Context, before time.Time) error {
 	defer s.rewriting.give()
 	rewrote := false
 	for g, t := range tables {
-		for _, tier := range tiers {
-			ranges, err := s.due(ctx, t, tier, tier.length[g], seconds(before))
-			if err != nil {
-				return fmt.Errorf("looking for what to compact in %s: %w", t, err)
-			}
-			for _, r := range ranges {
-				if err := s.rewrite(ctx, t, tier.level, r); err != nil {
-					return fmt.Errorf("compacting %s: %w", t, err)
-				}
-				rewrote = true
-			}
+		n, err := s.compact(ctx, t, store.Grain(g), seconds(before))
+		rewrote = rewrote || n > 0
+		if err != nil {
+			return fmt.Errorf("compacting %s: %w", t, err)
 		}
 	}
 	if !rewrote {
@@ -69,40 +61,80 @@ func (s *Store) Compact(ctx context.Context, before time.Time) error {
 	return s.checkpoint(ctx)
 }
 
+// compact returns how many ranges it has rewritten.
+func (s *Store) compact(ctx context.Context, table string, g store.Grain, before int64) (n int, err error) {
+	past := interval{math.MinInt64, before}
+	rewrite := func(t tier, ranges []interval) error {
+		for _, r := range ranges {
+			if err := s.rewrite(ctx, table, t, r); err != nil {
+				return err
+			}
+			n++
+		}
+		return nil
+	}
+	long, err := s.due(ctx, table, sort, g, past, amortize)
+	if err != nil {
+		return n, err
+	}
+	for _, r := range long {
+		short, err := s.due(ctx, table, fold, g, r, math.MaxInt32)
+		if err != nil {
+			return n, err
+		}
+		if err := errors.Join(rewrite(fold, short), ctx.Err()); err != nil {
+			return n, err
+		}
+		if err := rewrite(sort, []interval{r}); err != nil {
+			return n, err
+		}
+	}
+	short, err := s.due(ctx, table, fold, g, past, amortize)
+	if err != nil {
+		return n, err
+	}
+	return n, rewrite(fold, short)
+}
+
 // An interval is [from, to) in Unix seconds.
 type interval struct{ from, to int64 }
 
-// due lists the ranges of a tier that are worth rewriting. Those of the last
-// tier may reach beyond before, and are cut there; the others are left until
-// they have passed.
-func (s *Store) due(ctx context.Context, table string, t tier, length, before int64) (due []interval, err error) {
+// due lists the ranges of a tier inside within of whose rows at least one in
+// amortize is of a lower level. Short ranges are cut where within ends, long
+// ones are left until they have passed.
+func (s *Store) due(ctx context.Context, table string, t tier, g store.Grain, within interval, amortize int64) (due []interval, err error) {
+	length := t.length[g]
 	err = s.with(func(db *sql.DB) error {
 		due = nil
 		// The first step reads only the row groups of lower levels.
 		res, err := db.QueryContext(ctx, fmt.Sprintf(`
 			WITH candidates AS (
 				SELECT DISTINCT start - ((start %% %d) + %[1]d) %% %[1]d AS chunk
-				FROM %s WHERE level < %d AND start < ?
+				FROM %s WHERE level < %d AND start >= ? AND start < ?
 			)
-			SELECT chunk, min(start), count(*) FILTER (level < %[3]d), count(*)
-			FROM %[2]s JOIN candidates ON start >= chunk AND start < chunk + %[1]d AND start < ?
-			GROUP BY chunk ORDER BY chunk`, length, table, t.level), before, before)
+			SELECT chunk, count(*) FILTER (level < %[3]d), count(*)
+			FROM %[2]s JOIN candidates ON start >= chunk AND start < chunk + %[1]d
+			WHERE start >= ? AND start < ?
+			GROUP BY chunk ORDER BY chunk`, length, table, t.level), within.from, within.to, within.from, within.to)
 		if err != nil {
 			return err
 		}
 		defer res.Close()
 		for res.Next() {
-			var chunk, first int64
+			var chunk int64
 			var lower, all int64
-			if err := res.Scan(&chunk, &first, &lower, &all); err != nil {
+			if err := res.Scan(&chunk, &lower, &all); err != nil {
 				return err
 			}
-			end := chunk + length
-			if t.level == folded {
-				end = min(end, before)
+			begin, end := max(chunk, within.from), min(chunk+length, within.to)
+			if t.level == sorted && end < chunk+length || lower*amortize < all {
+				continue
 			}
-			if end <= before && lower*amortize >= all && all <= tooMany {
-				due = append(due, interval{chunk, end})
+			// Rows are spread over time about evenly.
+			pieces := 1 + all*t.memory/s.opts.Memory
+			step := max((end-begin+pieces-1)/pieces, 1)
+			for from := begin; from < end; from += step {
+				due = append(due, interval{from, min(from+step, end)})
 			}
 		}
 		return res.Err()
@@ -110,17 +142,22 @@ func (s *Store) due(ctx context.Context, table string, t tier, length, before in
 	return due, err
 }
 
-// rewrite merges the rows of r in one transaction. Rows committed meanwhile are
-// not in its snapshot, so it neither merges nor deletes them.
-func (s *Store) rewrite(ctx context.Context, table string, level int, r interval) error {
+// rewrite merges or sorts the rows of r in one transaction. Rows committed
+// meanwhile are not in its snapshot, so it neither copies nor deletes them.
+func (s *Store) rewrite(ctx context.Context, table string, t tier, r interval) error {
+	selected := "SELECT " + keyColumns + ", count, sum, reports, top, buckets, registers"
+	group := ""
+	if t.level == folded {
+		selected, group = "SELECT "+keyColumns+", "+merged, " GROUP BY "+keyColumns
+	}
 	return s.with(func(db *sql.DB) error {
 		return transact(ctx, db, func(conn *sql.Conn) error {
 			for _, st := range []struct {
 				sql  string
 				args []any
 			}{
-				{"CREATE OR REPLACE TEMP TABLE rewriting AS SELECT " + keyColumns + ", " + merged + fmt.Sprintf(", %d::UTINYINT", level) +
-					" FROM " + table + " WHERE start >= ? AND start < ? GROUP BY " + keyColumns, []any{r.from, r.to}},
+				{fmt.Sprintf("CREATE OR REPLACE TEMP TABLE rewriting AS %s, %d::UTINYINT FROM %s WHERE start >= ? AND start < ? %s",
+					selected, t.level, table, group), []any{r.from, r.to}},
 				{"DELETE FROM " + table + " WHERE start >= ? AND start < ?", []any{r.from, r.to}},
 				{"INSERT INTO " + table + " FROM rewriting ORDER BY metric, facet, start, value, d0, d1, d2, d3, d4, label", nil},
 				{"DROP TABLE rewriting", nil},
@@ -157,17 +194,23 @@ func (s *Store) DropBefore(ctx context.Context, g store.Grain, t time.Time) erro
 }
 
 // checkpoint gives back the room of deleted rows. Commits wait for it; queries
-// don't. Where a running query is in the way, the engine makes up for it after
-// one of the next commits.
+// don't.
 func (s *Store) checkpoint(ctx context.Context) error {
 	if err := s.writing.take(ctx); err != nil {
 		return err
 	}
 	defer s.writing.give()
+	return s.foldLog(ctx)
+}
+
+// foldLog moves what the write-ahead log holds into the file. The caller holds
+// writing. Where the engine finds a transaction in the way, it is left to the
+// next time.
+func (s *Store) foldLog(ctx context.Context) error {
 	err := s.with(func(db *sql.DB) error {
 		_, err := db.ExecContext(ctx, "CHECKPOINT")
 		var e *driver.Error
-		if errors.As(err, &e) && e.Type == driver.ErrorTypeTransaction {
+		if errors.As(err, &e) && e.Type == driver.ErrorTypeTransaction && !fatal(err) {
 			return nil
 		}
 		return err

@@ -6,8 +6,8 @@
 //   - A batch is one transaction: rows, instances and log position become
 //     durable together, by one fsync of the write-ahead log.
 //   - Queries read snapshots and wait for nobody. Commits take turns.
-//   - The write-ahead log is folded into the file whenever it exceeds
-//     Options.WAL.
+//   - The write-ahead log is folded into the file when it exceeds Options.WAL;
+//     if that fails, the batch is committed all the same.
 //   - After an error that leaves the engine unusable, such as a full disk in
 //     the middle of a checkpoint, the next call opens the file again.
 //   - SQL can't reach files or the network, nor change the configuration.
@@ -65,6 +65,8 @@ type Store struct {
 	writing   turn // Commit and Forget
 	reading   turn // Query
 
+	foldAt int64 // size of the write-ahead log at which folding it is tried again; belongs to writing
+
 	mu     sync.RWMutex // held for reading while db is used, for writing to replace it
 	db     *sql.DB      // nil after Close
 	gone   bool         // db is closed, and opening it again failed
@@ -97,8 +99,9 @@ func Open(path string, o Options) (*Store, error) {
 
 func (s *Store) open() (*sql.DB, error) {
 	q := url.Values{
-		"memory_limit":         {strconv.FormatInt(s.opts.Memory, 10) + "B"},
-		"checkpoint_threshold": {strconv.FormatInt(s.opts.WAL, 10) + "B"},
+		"memory_limit": {strconv.FormatInt(s.opts.Memory, 10) + "B"},
+		// We fold the log ourselves: a commit that does so fails with it.
+		"checkpoint_threshold": {"1TB"},
 		// Nothing may come from the network.
 		"autoinstall_known_extensions": {"false"},
 		"autoload_known_extensions":    {"false"},
@@ -114,6 +117,7 @@ func (s *Store) open() (*sql.DB, error) {
 		return nil, s.openError(err)
 	}
 	db := sql.OpenDB(c)
+	db.SetMaxIdleConns(s.opts.Queries)
 	if err := s.prepare(context.Background(), db); err != nil {
 		return nil, errors.Join(s.openError(err), db.Close())
 	}
@@ -142,7 +146,9 @@ func (s *Store) prepare(ctx context.Context, db *sql.DB) error {
 	if err := registerSketches(conn); err != nil {
 		return err
 	}
-	_, err = conn.ExecContext(ctx, "SET enable_external_access = false; SET lock_configuration = true")
+	// A broken engine must leave the file as it is when it is closed.
+	_, err = conn.ExecContext(ctx, `PRAGMA disable_checkpoint_on_shutdown;
+		SET enable_external_access = false; SET lock_configuration = true`)
 	return err
 }
 
@@ -196,18 +202,31 @@ func (s *Store) repair() error {
 	return nil
 }
 
-// fatal reports whether err says that the engine must be opened again.
+// fatal reports whether err says that the engine must be opened again. It calls
+// some errors fatal itself; after a write that failed while it was committing
+// or folding its log, it goes on with a state in memory that is not to be
+// trusted, whereas what is on the disk is.
 func fatal(err error) bool {
 	var e *driver.Error
 	if !errors.As(err, &e) {
 		return false
 	}
-	return e.Type == driver.ErrorTypeFatal || e.Type == driver.ErrorTypeInternal ||
-		strings.Contains(e.Msg, "database has been invalidated")
+	switch e.Type {
+	case driver.ErrorTypeFatal, driver.ErrorTypeInternal, driver.ErrorTypeIO:
+		return true
+	}
+	for _, s := range []string{"database has been invalidated", "Failed to commit", "Failed to create checkpoint"} {
+		if strings.Contains(e.Msg, s) {
+			return true
+		}
+	}
+	return false
 }
 
 // Close folds the write-ahead log into the file and closes it.
 func (s *Store) Close() error {
+	s.writing <- struct{}{}
+	defer s.writing.give()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.db == nil {
@@ -218,7 +237,11 @@ func (s *Store) Close() error {
 	if s.gone {
 		return nil
 	}
-	if err := db.Close(); err != nil {
+	var err error
+	if s.path != "" && !s.broken.Load() {
+		_, err = db.Exec("CHECKPOINT")
+	}
+	if err := errors.Join(err, db.Close()); err != nil {
 		return fmt.Errorf("closing the store %s: %w", s.path, err)
 	}
 	return nil

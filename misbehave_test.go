@@ -1,0 +1,17 @@
+package evergreen
+
+import (
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+func registerMisbehaveDirective() {
+	httpcaddyfile.RegisterHandlerDirective("misbehave", func(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+		m := new(misbehave)
+		h.Next()
+		if !h.AllArgs(&m.How) {
+			return nil, h.ArgErr()
+		}
+		return m, nil
+	})
+}
