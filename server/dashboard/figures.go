@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/caddy-evergreen/evergreen/server/store"
 	"github.com/caddy-evergreen/evergreen/wire"
 )
 
@@ -238,8 +237,8 @@ func spark(values []float64) (linePath, areaPath template.HTMLAttr) {
 	return template.HTMLAttr(p), template.HTMLAttr(p + "L100 28L0 28Z")
 }
 
-// atLeastTwo gives the values by time of an answer, without the periods that
-// are not complete, as long as enough remain to draw.
+// settled gives values in the order of time, without the periods that are not
+// complete as long as enough remain to draw.
 func settled(ans *Answer, values map[time.Time]float64) []float64 {
 	var times []time.Time
 	for t := range values {
@@ -255,14 +254,4 @@ func settled(ans *Answer, values map[time.Time]float64) []float64 {
 		out = append(out, values[t])
 	}
 	return out
-}
-
-// grainOf is the grain that an answer names.
-func grainOf(name string) store.Grain {
-	for _, g := range store.Grains {
-		if g.String() == name {
-			return g
-		}
-	}
-	return store.Window
 }
