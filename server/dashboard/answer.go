@@ -86,9 +86,19 @@ func (d *Dashboard) compute(ctx context.Context, src source, public bool, a ques
 		}
 		a.span = s
 	}
+	guarded := public && !d.cfg.Privacy.open() && (a.byLabel || a.facet != wire.All || len(a.labels) > 0)
+	values, labels := a.values, a.labels
+	if guarded {
+		// Which groups may be seen is decided among all of them: else answers
+		// about some of them could be subtracted from each other.
+		if len(values) > 0 && !a.byValue || len(labels) > 0 && !a.byLabel {
+			return nil, badParameter("this deployment hides small groups, so that it can't add up chosen ones: add value or label to by.")
+		}
+		values, labels = nil, nil
+	}
 	rows, err := src.Query(ctx, store.Query{
 		Metric: a.metric.ID, Grain: a.grain, From: a.from, To: a.to,
-		Facet: a.facet, Values: a.values, Labels: a.labels, Where: a.where,
+		Facet: a.facet, Values: values, Labels: labels, Where: a.where,
 		ByTime: a.byTime, ByValue: a.byValue, ByLabel: a.byLabel, ByDims: a.byDims,
 		Limit: maxRows + 1,
 	})
@@ -100,8 +110,9 @@ func (d *Dashboard) compute(ctx context.Context, src source, public bool, a ques
 	}
 	groups := gather(a.metric, rows)
 	var hidden []*group
-	if public && (a.byLabel || a.facet != wire.All || len(a.labels) > 0) {
+	if guarded {
 		groups, hidden = d.cfg.Privacy.split(groups, a.windows(d.cfg.Timing), a.metric)
+		groups, hidden = a.chosen(groups), a.chosen(hidden)
 	}
 	var beyond []*group
 	if len(groups) > a.limit {
@@ -110,10 +121,21 @@ func (d *Dashboard) compute(ctx context.Context, src source, public bool, a ques
 	if len(beyond) > 0 {
 		groups = append(groups, merge(a.metric, rest, beyond))
 	}
-	if len(hidden) > 0 {
-		groups = append(groups, merge(a.metric, suppressed, hidden))
+	// The sum of what is hidden is given where it is large enough itself, and
+	// is not just of those that were asked for.
+	if sum := merge(a.metric, suppressed, hidden); len(hidden) > 0 && len(a.values)+len(a.labels) == 0 &&
+		d.cfg.Privacy.shown(sum, a.windows(d.cfg.Timing), a.metric) {
+		groups = append(groups, sum)
 	}
 	return d.express(a, groups, len(hidden)), nil
+}
+
+// chosen keeps those groups that a's values and labels name.
+func (a *question) chosen(groups []*group) []*group {
+	return slices.DeleteFunc(groups, func(g *group) bool {
+		return len(a.values) > 0 && !slices.Contains(a.values, g.key.Value) ||
+			len(a.labels) > 0 && !slices.Contains(a.labels, g.key.Label)
+	})
 }
 
 // latest narrows a's span to its newest complete period that has rows, or,
@@ -224,7 +246,14 @@ func merge(m *wire.Metric, as mark, groups []*group) *group {
 		r.Start = at
 		all.rows = append(all.rows, r)
 	}
-	all.total = total(m, all.rows)
+	for _, g := range groups {
+		all.reports += g.reports
+		all.top = max(all.top, g.top)
+		all.total += g.total
+	}
+	if m.Kind == wire.KindDistinct {
+		all.total = total(m, all.rows)
+	}
 	return all
 }
 

@@ -7,11 +7,12 @@ import (
 )
 
 // A cache gives an answer again for a short time, and has what several ask
-// for at once computed once. It holds at most max answers.
+// for at once computed once. For stale after that, it gives the old answer at
+// once and has the new one computed behind it. It holds at most max answers.
 type cache[T any] struct {
-	ttl time.Duration
-	max int
-	now func() time.Time
+	ttl, stale time.Duration
+	max        int
+	now        func() time.Time
 
 	mu      sync.Mutex
 	entries map[string]*entry[T]
@@ -22,6 +23,7 @@ type entry[T any] struct {
 	until time.Time // when done
 	value T
 	err   error
+	renew bool // its successor is being computed
 }
 
 // get answers from the cache or has compute answer. The computation outlives
@@ -30,24 +32,23 @@ func (c *cache[T]) get(ctx context.Context, key string, timeout time.Duration, c
 	c.mu.Lock()
 	now := c.now()
 	e := c.entries[key]
-	if e != nil && e.finished() && (e.err != nil || now.After(e.until)) {
-		delete(c.entries, key)
-		e = nil
-	}
-	if e == nil {
+	switch {
+	case e == nil || e.expired(now.Add(-c.stale)):
+		c.evict(now)
+		e = c.start(ctx, timeout, compute, nil)
 		if c.entries == nil {
 			c.entries = map[string]*entry[T]{}
 		}
-		c.evict(now)
-		e = &entry[T]{done: make(chan struct{})}
 		c.entries[key] = e
-		go func() {
-			cctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
-			defer cancel()
-			e.value, e.err = compute(cctx)
-			e.until = c.now().Add(c.ttl)
-			close(e.done)
-		}()
+	case e.expired(now) && !e.renew:
+		e.renew = true
+		c.start(ctx, timeout, compute, func(fresh *entry[T]) {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			if c.entries[key] == e {
+				c.entries[key] = fresh
+			}
+		})
 	}
 	c.mu.Unlock()
 	select {
@@ -59,10 +60,28 @@ func (c *cache[T]) get(ctx context.Context, key string, timeout time.Duration, c
 	}
 }
 
-func (e *entry[T]) finished() bool {
+// start has an answer computed. done, if any, is called with it.
+func (c *cache[T]) start(ctx context.Context, timeout time.Duration, compute func(context.Context) (T, error), done func(*entry[T])) *entry[T] {
+	e := &entry[T]{done: make(chan struct{})}
+	go func() {
+		cctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
+		defer cancel()
+		e.value, e.err = compute(cctx)
+		e.until = c.now().Add(c.ttl)
+		close(e.done)
+		if done != nil {
+			done(e)
+		}
+	}()
+	return e
+}
+
+// expired reports whether e is done and not to be given at a time. An error
+// is given to those who waited for it only.
+func (e *entry[T]) expired(at time.Time) bool {
 	select {
 	case <-e.done:
-		return true
+		return e.err != nil || at.After(e.until)
 	default:
 		return false
 	}
@@ -71,7 +90,7 @@ func (e *entry[T]) finished() bool {
 // evict makes room for one more: what has expired goes, then what comes first.
 func (c *cache[T]) evict(now time.Time) {
 	for k, e := range c.entries {
-		if e.finished() && (e.err != nil || now.After(e.until)) {
+		if e.expired(now.Add(-c.stale)) {
 			delete(c.entries, k)
 		}
 	}

@@ -99,7 +99,7 @@ func New(cfg Config) (*Dashboard, error) {
 	d := &Dashboard{
 		cfg:       cfg,
 		assets:    a,
-		answers:   cache[*Answer]{ttl: answerTTL, max: 512, now: cfg.Now},
+		answers:   cache[*Answer]{ttl: answerTTL, stale: answerStale, max: 512, now: cfg.Now},
 		instances: cache[*instanceSource]{ttl: instanceTTL, max: 8, now: cfg.Now},
 	}
 	d.routes = d.table()
@@ -107,9 +107,11 @@ func New(cfg Config) (*Dashboard, error) {
 }
 
 const (
-	// answerTTL is how long an answer is given again. A report has to be on a
-	// page within a minute, of which the aggregator takes a few seconds.
+	// An answer is given again for answerTTL, and for answerStale after that
+	// while the next one is computed. A report has to be on a page within a
+	// minute, of which the aggregator takes a few seconds.
 	answerTTL   = 5 * time.Second
+	answerStale = 15 * time.Second
 	instanceTTL = 10 * time.Second
 	// queryTimeout bounds one question to the store.
 	queryTimeout = 20 * time.Second
@@ -147,8 +149,8 @@ func (d *Dashboard) table() []route {
 }
 
 // Register adds the dashboard's paths to mux. It takes every path that no
-// other pattern of mux is closer to, in order
-// to answer what does not exist in its own words.
+// other pattern of mux is closer to, in order to answer what does not exist
+// in its own words.
 func (d *Dashboard) Register(mux *http.ServeMux) {
 	for _, rt := range d.routes {
 		mux.Handle("GET "+rt.path, d.serve(rt))

@@ -325,8 +325,8 @@ func TestParameters(t *testing.T) {
 	r := httptest.NewRequest("POST", "/api/v1/query", nil)
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r)
-	if w.Code != http.StatusMethodNotAllowed {
-		t.Errorf("POST: %d", w.Code)
+	if w.Code != http.StatusMethodNotAllowed || w.Header().Get("Allow") != "GET, HEAD" {
+		t.Errorf("POST: %d %s", w.Code, w.Body)
 	}
 }
 
@@ -455,7 +455,7 @@ func TestNew(t *testing.T) {
 	}
 }
 
-// TestRefusals: a hostile name in the store can't become markup.
+// TestHostileNames: a hostile name in the store can't become markup.
 func TestHostileNames(t *testing.T) {
 	s := openStore(t)
 	ro := rollup{}

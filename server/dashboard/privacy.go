@@ -15,14 +15,15 @@ import (
 // are in it and none of them gave more than MaxShare of the events. All other
 // groups are added up into one, marked as suppressed. If that sum itself falls
 // short, the smallest group that could be shown goes into it, too, and so on:
-// else the total would give it away (complementary suppression).
+// else the total would give it away (complementary suppression). A sum that
+// falls short though all is in it is not given at all.
 //
 // The number of instances is estimated from below. A row knows how many
 // windows of instances are in it; over n windows of time one instance gives at
 // most n of them, so that there were at least Reports / n instances.
 //
-// Limits, which the published data set (a later issue) will not have: two
-// answers about different ranges of time can be subtracted from each other,
+// Limits, which the published data set (a later issue) will not have: answers
+// about different times or other dimensions can be subtracted from each other,
 // and sums that are split by nothing but dimensions are always shown.
 type Privacy struct {
 	MinInstances uint64
@@ -61,7 +62,7 @@ func (p Privacy) shown(g *group, windows uint64, m *wire.Metric) bool {
 }
 
 // split parts groups, which are in descending order of their totals.
-func (p Privacy) split(groups []*group, windows uint64, m *wire.Metric) (shown, suppressed []*group) {
+func (p Privacy) split(groups []*group, windows uint64, m *wire.Metric) (shown, hidden []*group) {
 	if p.open() {
 		return groups, nil
 	}
@@ -69,22 +70,17 @@ func (p Privacy) split(groups []*group, windows uint64, m *wire.Metric) (shown, 
 		if p.shown(g, windows, m) {
 			shown = append(shown, g)
 		} else {
-			suppressed = append(suppressed, g)
+			hidden = append(hidden, g)
 		}
 	}
-	for len(suppressed) > 0 && len(shown) > 0 {
-		sum := &group{}
-		for _, g := range suppressed {
-			sum.reports += g.reports
-			sum.total += g.total
-			sum.top = max(sum.top, g.top)
-		}
+	for len(hidden) > 0 && len(shown) > 0 {
+		sum := merge(m, suppressed, hidden)
 		if p.shown(sum, windows, m) {
 			break
 		}
 		last := len(shown) - 1
-		suppressed = slices.Insert(suppressed, 0, shown[last])
+		hidden = slices.Insert(hidden, 0, shown[last])
 		shown = shown[:last]
 	}
-	return shown, suppressed
+	return shown, hidden
 }

@@ -69,10 +69,17 @@ func (d *Dashboard) fail(w http.ResponseWriter, r *http.Request, rt route, err e
 	w.Write(append(b, '\n'))
 }
 
-func (d *Dashboard) missing(_ http.ResponseWriter, r *http.Request) error {
+// missing answers what no route does.
+func (d *Dashboard) missing(w http.ResponseWriter, r *http.Request) error {
 	var paths []string
+	known := http.NewServeMux()
 	for _, rt := range d.routes {
+		known.Handle(rt.path, http.NotFoundHandler())
 		paths = append(paths, strings.TrimSuffix(rt.path, "{$}"))
+	}
+	if _, pattern := known.Handler(r); pattern != "" && r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
+		return &fault{http.StatusMethodNotAllowed, "this is only to be read", fmt.Sprintf("%.80q is asked for with GET, not %.20s.", r.URL.Path, r.Method)}
 	}
 	return &fault{http.StatusNotFound, "there is nothing here",
 		fmt.Sprintf("%.80q does not exist.%s", r.URL.Path, guess(r.URL.Path, paths))}
