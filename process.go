@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -32,6 +33,9 @@ type process struct {
 	timing  wire.Timing
 	facts   *inventory.Collector
 	started time.Time
+
+	newest   atomic.Pointer[App] // whose settings hold; nil if none has started
+	counting atomic.Pointer[App] // the newest that is not off
 
 	mu        sync.Mutex
 	apps      []*App // started ones; the newest, whose settings hold, is last
@@ -89,6 +93,7 @@ func (p *process) enter(a *App) error {
 		return err
 	}
 	p.rep = rep
+	p.counting.Store(a) // before its goroutine asks for the facts
 	ctx, cancel := context.WithCancel(context.Background())
 	p.cancel, p.done = cancel, make(chan struct{})
 	go func(done chan struct{}) {
@@ -116,7 +121,12 @@ func (p *process) leave(a *App) {
 }
 
 func (p *process) apply() error {
-	s := &p.apps[len(p.apps)-1].set
+	a := p.apps[len(p.apps)-1]
+	s := &a.set
+	p.newest.Store(a)
+	if s.Off == "" {
+		p.counting.Store(a)
+	}
 	if p.rep == nil {
 		return nil
 	}
@@ -147,16 +157,13 @@ func (p *process) Destruct() error {
 	}
 }
 
-// collectFacts is called once per report.
+// collectFacts is called by the reporter, which may hold its own locks: it takes
+// none of ours, under which we call the reporter.
 func (p *process) collectFacts() *wire.Facts {
 	in := inventory.Input{Started: p.started, Now: time.Now()}
-	p.mu.Lock()
-	for _, a := range p.apps {
-		if a.set.Off == "" {
-			in.ConfigJSON, in.Label = a.raw, a.set.Label
-		}
+	if a := p.counting.Load(); a != nil {
+		in.ConfigJSON, in.Label = a.raw, a.set.Label
 	}
-	p.mu.Unlock()
 	return p.facts.Facts(in)
 }
 

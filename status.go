@@ -40,12 +40,10 @@ func (p *process) Status() Status {
 
 // current is the app whose settings hold; an empty one if none has started.
 func (p *process) current() *App {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if len(p.apps) == 0 {
-		return new(App)
+	if a := p.newest.Load(); a != nil {
+		return a
 	}
-	return p.apps[len(p.apps)-1]
+	return new(App)
 }
 
 // missing lists the fallbacks in force.

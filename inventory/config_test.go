@@ -448,6 +448,22 @@ func TestFactsAreTheCallers(t *testing.T) {
 	}
 }
 
+// notSafely does what describe does behind safely, so that a panic is a finding.
+func notSafely(configJSON []byte) {
+	var config any
+	if json.Unmarshal(configJSON, &config) != nil {
+		return
+	}
+	used := map[string]bool{}
+	modulesUsed(config, used)
+	var servers []*server
+	for _, raw := range object(field(config, "apps", "http", "servers")) {
+		servers = append(servers, describeServer(raw, 80))
+	}
+	words(config, servers, used)
+	deployment(servers, field(config, "apps", "tls"))
+}
+
 func FuzzConfig(f *testing.F) {
 	f.Add([]byte(`{}`))
 	f.Add([]byte(`{"apps":{"http":{"servers":{"a":{"listen":[":1-65535","unix/","",7],"routes":[{"match":[{"host":["","*","[","[::1]:x","*.","a..b"]}]}]}}}}}`))
@@ -458,7 +474,8 @@ func FuzzConfig(f *testing.F) {
 	c := New(f.TempDir(), nil)
 	f.Fuzz(func(t *testing.T, config []byte) {
 		facts := new(wire.Facts)
-		c.describe(facts, config) // itself, not behind safely: a panic is a finding
+		c.describe(facts, config)
 		check(t, facts)
+		notSafely(config)
 	})
 }

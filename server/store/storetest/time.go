@@ -129,7 +129,7 @@ func testCompact(t *testing.T, s store.Store) {
 			equal(t, fmt.Sprintf("%+v %s", q, when), query(t, want, q), query(t, s, q))
 		}
 	}
-	for round := range 4 {
+	for round := range 2 {
 		for range 10 {
 			b := g.batch()
 			both(func(s store.Store) error { return s.Commit(t.Context(), b) })
