@@ -27,7 +27,7 @@ const browser = await chromium.launch({
     "--disable-component-update", "--disable-sync", `--disk-cache-dir=${profile}`],
 });
 
-const name = (path) => path.replace(/\?(?:.*&)?range=/, "-").replace(/\?.*/, "").replace(/[^a-z0-9-]+/gi, "_").replace(/^_+|_+$/g, "").slice(0, 24) || "overview";
+const name = (path) => path.replace(/\?(?:.*&)?range=/, "-").replace(/\?.*/, "").replace(/[^a-z0-9-]+/gi, "_").replace(/^_+|_+$/g, "").replace(/^-/, "overview-").slice(0, 24) || "overview";
 
 async function open(options, path, label) {
   const context = await browser.newContext(options);
@@ -137,6 +137,18 @@ try {
     .map((e) => e.outerHTML.slice(0, 80)));
   if (unnamed.length) fail("without a name: " + unnamed.join(" | "));
   await context.close();
+
+  // After half a minute the page looks again, and its charts are drawn anew.
+  const later = await open({ viewport: { width: 1280, height: 900 } }, "/dictionary", "refresh");
+  await later.page.clock.install();
+  await later.page.goto(base + "/", { waitUntil: "networkidle" });
+  await later.page.locator("main strong").first().evaluate((e) => { e.textContent = "stale"; });
+  const again = later.page.waitForResponse((r) => r.url().includes("/api/v1/query"));
+  await later.page.clock.runFor(31_000);
+  await again;
+  await later.page.waitForFunction(() => document.getElementById("live").textContent.startsWith("Updated at"));
+  if (await later.page.locator("main strong").first().textContent() === "stale") later.fail("the numbers are not renewed");
+  await later.context.close();
 } finally {
   await browser.close();
   await rm(profile, { recursive: true, force: true });
