@@ -3,6 +3,7 @@ package evergreen
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -28,7 +29,7 @@ func TestOurFailureIsNotCaddys(t *testing.T) {
 				handle_errors {
 					respond "sorry" 403
 				}`)
-				fault = func(at string) error {
+				fails := func(at string) error {
 					if at != step {
 						return nil
 					}
@@ -37,6 +38,7 @@ func TestOurFailureIsNotCaddys(t *testing.T) {
 					}
 					return errors.New("as the test asked")
 				}
+				fault.Store(&fails)
 				mustLoad(t, c)
 				for _, protocol := range []string{"plain", "http/1.1", "http/2", "http/3"} {
 					cl, end := client(t, protocol)
@@ -51,7 +53,7 @@ func TestOurFailureIsNotCaddys(t *testing.T) {
 				if err := caddy.Stop(); err != nil {
 					t.Error(err)
 				}
-				fault = nil
+				fault.Store(nil)
 				// What the failing step left.
 				_, _ = processes.Delete(processKey{})
 				_, _ = processes.Delete(offKey{})
@@ -180,7 +182,8 @@ func outline(t *testing.T, ours bool) map[string]any {
 			for _, i := range p.Issuers {
 				issuers = append(issuers, typeName(i))
 			}
-			policies = append(policies, map[string]any{"subjects": p.Subjects(), "issuers": issuers})
+			subjects := slices.Sorted(slices.Values(p.Subjects()))
+			policies = append(policies, map[string]any{"subjects": subjects, "issuers": issuers})
 		}
 	}
 	out["automation"] = policies
