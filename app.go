@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"sync/atomic"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -40,7 +41,14 @@ func (App) CaddyModule() caddy.ModuleInfo {
 }
 
 // fault is set by tests: every step of ours asks it whether to fail.
-var fault func(step string) error
+var fault atomic.Pointer[func(step string) error]
+
+func failing(step string) error {
+	if f := fault.Load(); f != nil {
+		return (*f)(step)
+	}
+	return nil
+}
 
 // guard runs one step of ours and turns a panic in it into an error.
 func guard(step string, f func() error) (err error) {
@@ -49,10 +57,8 @@ func guard(step string, f func() error) (err error) {
 			err = fmt.Errorf("%s: panic: %v\n%s", step, v, debug.Stack())
 		}
 	}()
-	if fault != nil {
-		if err := fault(step); err != nil {
-			return fmt.Errorf("%s: %w", step, err)
-		}
+	if err := failing(step); err != nil {
+		return fmt.Errorf("%s: %w", step, err)
 	}
 	if err := f(); err != nil {
 		return fmt.Errorf("%s: %w", step, err)

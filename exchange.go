@@ -66,10 +66,8 @@ func (s *site) begin(r *http.Request) (x *exchange) {
 		x.body.ReadCloser = r.Body
 		r.Body = &x.body
 	}
-	if fault != nil {
-		if fault("begin a request") != nil {
-			return nil
-		}
+	if failing("begin a request") != nil {
+		return nil
 	}
 	s.rec.Begin()
 	return x
@@ -151,10 +149,8 @@ func (x *exchange) count(returned bool) {
 	if x.conn == nil || x.conn.transport == 0 {
 		q.Transport = transportOf(x.r.TLS != nil || q.Transport == transportTLS)
 	}
-	if fault != nil {
-		if err := fault("count a request"); err != nil {
-			panic(err)
-		}
+	if err := failing("count a request"); err != nil {
+		panic(err)
 	}
 	x.site.rec.Request(q)
 	if x.hijacked && x.conn != nil {

@@ -1,6 +1,9 @@
 package evergreen
 
 import (
+	"fmt"
+	"strconv"
+
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
@@ -14,4 +17,14 @@ func registerMisbehaveDirective() {
 		}
 		return m, nil
 	})
+}
+
+func typeName(v any) string { return fmt.Sprintf("%T", v) }
+
+func atoi(s string) int {
+	n, err := strconv.Atoi(s)
+	if err != nil {
+		panic(err)
+	}
+	return n
 }
