@@ -17,17 +17,6 @@ import (
 	"github.com/caddy-evergreen/evergreen/wire"
 )
 
-// A request is what is known of an HTTP request after the checks that both
-// paths share: everything up to the signature.
-type request struct {
-	instance  wire.InstanceID
-	mediaType string
-	zstd      bool // whether body is compressed
-	body      []byte
-	country   string
-	network   uint32
-}
-
 // A handlerFunc answers a request whose method and rate were found good, or
 // returns why it can't.
 type handlerFunc func(w http.ResponseWriter, r *http.Request, sender netip.Addr) error

@@ -27,7 +27,7 @@ func tinyMMDB(network uint32) []byte {
 		text("record_size"), short(24),
 		text("ip_version"), short(4),
 		text("database_type"), text("Test-ASN"),
-		text("languages"), []byte{0<<5 | 0, 11 - 7}, // an empty array
+		text("languages"), []byte{0, 11 - 7}, // an empty array
 		text("binary_format_major_version"), short(2),
 		text("binary_format_minor_version"), short(0))
 	return bytes.Join([][]byte{tree, make([]byte, separator), data, []byte("\xab\xcd\xefMaxMind.com"), meta}, nil)
