@@ -127,7 +127,7 @@ func newService(config Config, timing wire.Timing, log *slog.Logger, dev string)
 	collector, err := collect.New(collect.Config{
 		Log: s.reports, Geo: countries, Timing: timing, TrustedProxies: config.TrustedProxies,
 		ReportEvery: config.ReportEvery.Duration, Retired: config.Retired,
-		Limits: collect.Limits{Sender: config.Limits.PerSender, Global: config.Limits.Global},
+		Limits: collect.Limits{Sender: config.Limits.PerSender, SenderBurst: int(10 * config.Limits.PerSender), Global: config.Limits.Global},
 		Logger: log, Registerer: registry, Forget: s.forget,
 	})
 	if err != nil {
