@@ -8,9 +8,12 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"math/big"
+	"os"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/caddyserver/caddy/v2"
 )
 
 // localhostPEM is a certificate and its key, made once and never written.
@@ -55,6 +58,21 @@ func quietTLS(t *testing.T, config map[string]any) {
 	tls := object(apps, "tls")
 	tls["disable_storage_clean"] = true
 	object(tls, "certificates")["load_pem"] = []any{pair}
+}
+
+// freshStorage is for the one test that needs certificates managed: one that is
+// obtained anew is not looked at for renewal, which is where CertMagic races, see
+// quietTLS. The folder is not the test's own, as Caddy may write to it later.
+func freshStorage(t *testing.T, config map[string]any) {
+	t.Helper()
+	if err := os.MkdirAll(caddy.AppDataDir(), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	dir, err := os.MkdirTemp(caddy.AppDataDir(), "storage")
+	if err != nil {
+		t.Fatal(err)
+	}
+	object(config, "storage")["root"] = dir
 }
 
 // object is the object at a key, made if there is none.

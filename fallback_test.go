@@ -230,11 +230,10 @@ func TestInvisibleToAutomaticHTTPS(t *testing.T) {
 			// Automatic HTTPS has to have something to automate.
 			delete(object(object(c, "apps"), "tls"), "certificates")
 			c["apps"].(map[string]any)["pki"] = map[string]any{"certificate_authorities": map[string]any{"local": map[string]any{"install_trust": false}}}
+			freshStorage(t, c)
 			mustLoad(t, c)
 			with := outline(t, true)
-			if err := caddy.Stop(); err != nil { // not a reload, see quietTLS
-				t.Fatal(err)
-			}
+			freshStorage(t, c)
 			t.Setenv("EVERGREEN_TELEMETRY", "off")
 			mustLoad(t, c)
 			if diff := cmp.Diff(outline(t, false), with); diff != "" {
