@@ -29,6 +29,7 @@ type App struct {
 	set  settings
 	proc *process // nil: off, or it could not be made
 	off  bool     // its settings are shown as being off
+	made bool     // by Caddy, and not by the lookout
 	raw  []byte   // the whole configuration as JSON, for the facts; nil if it can't be read
 
 	sites     map[*caddyhttp.Server]*site
@@ -70,6 +71,8 @@ func guard(step string, f func() error) (err error) {
 // starts nothing.
 func (a *App) Provision(ctx caddy.Context) error {
 	a.ctx, a.log = ctx, ctx.Logger()
+	a.made = true
+	lookout.made()
 	if err := a.check(); err != nil {
 		return err
 	}
@@ -137,7 +140,7 @@ func (a *App) fallBack(step, missing string, err error) {
 // httpApp is the configuration's provisioned http app, and the names of the
 // servers that the user wrote if they are known; nil if there is none.
 func (a *App) httpApp() (app *caddyhttp.App, names map[string]bool) {
-	const missing = "HTTP/3 requests and handler errors are not counted"
+	missing := "HTTP/3 requests and handler errors are not counted"
 	err := guard("inject the handler", func() (err error) {
 		app, names, err = a.inject()
 		return err
@@ -150,6 +153,9 @@ func (a *App) httpApp() (app *caddyhttp.App, names map[string]bool) {
 		// If it then starts all the same, Start says what is missing.
 		a.injectErr = err
 		return nil, nil
+	case errors.Is(err, errLoadedBefore):
+		// Caddy forgets the JSON of what it has loaded.
+		missing += ", and facts about the configuration are incomplete"
 	}
 	a.fallBack("inject the handler", missing, err)
 	// Without the injection, the http app is whatever Caddy makes of it.
@@ -219,6 +225,10 @@ func (a *App) Cleanup() error {
 		}
 		return err
 	})
+	if a.made {
+		a.made = false
+		lookout.gone()
+	}
 	return nil
 }
 

@@ -244,7 +244,7 @@ func TestCommandsWithCaddy(t *testing.T) {
 	}
 	config := func(evergreen string) string {
 		return fmt.Sprintf(`{"admin":{"listen":"unix/%s","config":{"persist":false}},"storage":{"module":"file_system","root":%q},
-			"apps":{"evergreen":%s,"http":{"servers":{"s":{"listen":["127.0.0.1:0"],"routes":[{"handle":[{"handler":"file_server"}]}]}}}}}`,
+			"apps":{"evergreen":%s,"tls":{"disable_storage_clean":true},"http":{"servers":{"s":{"listen":["127.0.0.1:0"],"routes":[{"handle":[{"handler":"file_server"}]}]}}}}}`,
 			filepath.Join(dir, "admin.sock"), dir, evergreen)
 	}
 	file := filepath.Join(dir, "caddy.json")

@@ -142,13 +142,9 @@ type settings struct {
 // can't be used.
 func (c *Config) resolve(getenv func(string) string) (settings, error) {
 	s := settings{Endpoint: c.Endpoint, MetricsOff: c.MetricsOff, Label: c.Label}
-	switch {
-	case c.Telemetry == "off":
+	s.Off = switchedOffBy(getenv)
+	if c.Telemetry == "off" {
 		s.Off = "telemetry off in the configuration"
-	case isOff(getenv("EVERGREEN_TELEMETRY")):
-		s.Off = "EVERGREEN_TELEMETRY in the environment"
-	case isTrue(getenv("DO_NOT_TRACK")):
-		s.Off = "DO_NOT_TRACK in the environment"
 	}
 	if s.Off != "" {
 		return s, nil
@@ -168,6 +164,17 @@ func (c *Config) resolve(getenv func(string) string) (settings, error) {
 		s.Endpoint = DefaultEndpoint
 	}
 	return s, err
+}
+
+// switchedOffBy tells what in the environment turns telemetry off; empty is nothing.
+func switchedOffBy(getenv func(string) string) string {
+	switch {
+	case isOff(getenv("EVERGREEN_TELEMETRY")):
+		return "EVERGREEN_TELEMETRY in the environment"
+	case isTrue(getenv("DO_NOT_TRACK")):
+		return "DO_NOT_TRACK in the environment"
+	}
+	return ""
 }
 
 func isOff(v string) bool {

@@ -12,7 +12,6 @@ import (
 	"slices"
 	"sort"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -119,6 +118,7 @@ func adapt(t *testing.T, caddyfile string) map[string]any {
 	}
 	c["admin"].(map[string]any)["config"] = map[string]any{"persist": false}
 	c["storage"] = map[string]any{"module": "file_system", "root": filepath.Join(caddy.AppDataDir(), "storage")}
+	quietTLS(t, c)
 	return c
 }
 
@@ -157,34 +157,8 @@ func freePort(t *testing.T) string {
 // A site is what the tests serve: plain HTTP, TLS, and the ports of both.
 type testSite struct{ http, https string }
 
-// haveCertificate makes the first start obtain the certificate, in the
-// background; later starts find it in storage at once.
-var haveCertificate sync.Once
-
+// newSite writes a configuration; body is Caddyfile directives.
 func newSite(t *testing.T, global, body string) (testSite, map[string]any) {
-	t.Helper()
-	haveCertificate.Do(func() {
-		s, c := makeSite(t, "", "")
-		mustLoad(t, c)
-		for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-			conn, err := tls.Dial("tcp", "127.0.0.1:"+s.https, insecure)
-			if err == nil {
-				_ = conn.Close()
-				break
-			}
-			if time.Now().After(deadline) {
-				t.Fatalf("no certificate after 30s: %v", err)
-			}
-		}
-		if err := caddy.Stop(); err != nil {
-			t.Fatal(err)
-		}
-	})
-	return makeSite(t, global, body)
-}
-
-// makeSite writes a configuration; body is Caddyfile directives.
-func makeSite(t *testing.T, global, body string) (testSite, map[string]any) {
 	t.Helper()
 	s := testSite{freePort(t), freePort(t)}
 	return s, adapt(t, fmt.Sprintf(`{
@@ -202,7 +176,7 @@ http://localhost:%s, https://localhost {
 `, s.http, s.https, strings.ReplaceAll(global, "\n", "\n\t"), s.http, body))
 }
 
-var insecure = &tls.Config{InsecureSkipVerify: true, ServerName: "localhost"} //nolint:gosec // Caddy's own authority
+var insecure = &tls.Config{InsecureSkipVerify: true, ServerName: "localhost"} //nolint:gosec // signed by itself
 
 // clients of the three protocols; their connections end with end.
 func client(t *testing.T, protocol string) (c *http.Client, end func()) {

@@ -3,6 +3,8 @@ package evergreen
 import (
 	"context"
 	"errors"
+	"os"
+	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -16,42 +18,131 @@ import (
 // and its facts, and no traffic. An operator who wants more names the app: the
 // global option `evergreen` in the Caddyfile, or "evergreen": {} among the apps.
 
-func init() { go watchUnhooked() }
+// lookout is the process's: a configuration that does not load our app can't
+// bring one.
+var lookout = new(watch)
 
-// watchUnhooked waits for configurations that run without our app.
-func watchUnhooked() {
-	var last context.Context
-	for wait := 500 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
-		time.Sleep(wait)
-		_ = guard("look for a configuration", func() error {
-			ctx := caddy.ActiveContext()
-			if ctx.Context == nil || ctx.Context == last {
-				return nil
-			}
-			last = ctx.Context
-			if _, err := ctx.AppIfConfigured("evergreen"); errors.Is(err, caddy.ErrNotConfigured) {
-				runUnhooked(ctx)
-			}
-			return nil
-		})
+func init() { lookout.resume() }
+
+// A watch waits for a configuration that runs without our app. It does so only
+// while there is neither an app nor a configuration known to be without one, and
+// never where the environment says off: in most processes it ends with the first
+// configuration.
+type watch struct {
+	mu     sync.Mutex
+	apps   int                // that Caddy has made
+	beside context.Context    // of the configuration without our app, beside which we run one
+	cancel context.CancelFunc // ends the goroutine; nil if there is none
+}
+
+// made notes that Caddy makes an app.
+func (w *watch) made() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.apps++
+	w.stop()
+}
+
+// gone notes that Caddy is done with an app.
+func (w *watch) gone() {
+	w.mu.Lock()
+	w.apps--
+	w.mu.Unlock()
+	w.resume()
+}
+
+func (w *watch) stop() {
+	if w.cancel != nil {
+		w.cancel()
+		w.cancel = nil
 	}
 }
 
-// runUnhooked runs an app beside a configuration until that is replaced.
-func runUnhooked(ctx caddy.Context) {
-	a := &App{ctx: ctx, log: caddy.Log().Named("evergreen")}
-	if a.prepare() {
-		a.fallBack("load the app", "traffic and facts about the configuration are not reported, only that this instance is alive; "+
-			"name the app in the configuration (global option `evergreen`) to count traffic with the admin endpoint off", nil)
-		a.try("register metrics", "Caddy's Prometheus registry lacks our metrics", func() error {
-			return a.ctx.GetMetricsRegistry().Register(a.proc.rec.Collector())
+func (w *watch) needed() bool {
+	return w.apps == 0 && w.beside == nil && !caddy.Exiting() && switchedOffBy(os.Getenv) == ""
+}
+
+func (w *watch) resume() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.cancel != nil || !w.needed() {
+		return
+	}
+	var ctx context.Context
+	ctx, w.cancel = context.WithCancel(context.Background())
+	go w.poll(ctx)
+}
+
+// poll looks for a configuration until there is one without our app, or until it
+// is not needed any more.
+func (w *watch) poll(ctx context.Context) {
+	for wait := 500 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+		var found caddy.Context
+		ended := false
+		_ = guard("look for a configuration", func() error {
+			found, ended = w.look(ctx)
+			return nil
 		})
+		if found.Context != nil {
+			w.runBeside(found)
+		}
+		if ended {
+			return
+		}
 	}
-	if err := a.Start(); err != nil {
-		a.log.Warn("nothing is reported; Caddy is not affected", zap.Error(err))
+}
+
+// look returns the running configuration if it is without our app, and whether
+// there is nothing more to look for.
+func (w *watch) look(ctx context.Context) (found caddy.Context, ended bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if ctx.Err() != nil {
+		return caddy.Context{}, true
 	}
+	if !w.needed() {
+		w.stop()
+		return caddy.Context{}, true
+	}
+	active := caddy.ActiveContext()
+	if active.Context == nil {
+		return caddy.Context{}, false
+	}
+	if _, err := active.AppIfConfigured("evergreen"); !errors.Is(err, caddy.ErrNotConfigured) {
+		return caddy.Context{}, false
+	}
+	w.stop()
+	w.beside = active.Context
+	return active, true
+}
+
+// runBeside runs an app beside a configuration until that is replaced.
+func (w *watch) runBeside(ctx caddy.Context) {
+	a := &App{ctx: ctx, log: caddy.Log().Named("evergreen")}
+	_ = guard("run beside the configuration", func() error {
+		if a.prepare() {
+			a.fallBack("load the app", "traffic and facts about the configuration are not reported, only that this instance is alive; "+
+				"name the app in the configuration (global option `evergreen`) to count traffic with the admin endpoint off", nil)
+			a.try("register metrics", "Caddy's Prometheus registry lacks our metrics", func() error {
+				return a.ctx.GetMetricsRegistry().Register(a.proc.rec.Collector())
+			})
+		}
+		if err := a.Start(); err != nil {
+			a.log.Warn("nothing is reported; Caddy is not affected", zap.Error(err))
+		}
+		return nil
+	})
 	context.AfterFunc(ctx.Context, func() {
 		_ = a.Stop()
 		_ = a.Cleanup()
+		w.mu.Lock()
+		w.beside = nil
+		w.mu.Unlock()
+		w.resume()
 	})
 }

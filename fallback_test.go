@@ -62,10 +62,6 @@ func TestOurFailureIsNotCaddys(t *testing.T) {
 	}
 }
 
-func itoa(n int) string {
-	return string([]byte{byte('0' + n/100), byte('0' + n/10%10), byte('0' + n%10)})
-}
-
 // What the user gets wrong reads as without us.
 func TestUsersErrorsAreCaddys(t *testing.T) {
 	for name, change := range map[string]func(srv map[string]any){
@@ -231,9 +227,13 @@ func TestInvisibleToAutomaticHTTPS(t *testing.T) {
 					srv["listen"].([]any)[i] = "127.0.0.1" + l.(string)
 				}
 			}
+			// Automatic HTTPS has to have something to automate.
+			delete(object(object(c, "apps"), "tls"), "certificates")
 			c["apps"].(map[string]any)["pki"] = map[string]any{"certificate_authorities": map[string]any{"local": map[string]any{"install_trust": false}}}
+			freshStorage(t, c)
 			mustLoad(t, c)
 			with := outline(t, true)
+			freshStorage(t, c)
 			t.Setenv("EVERGREEN_TELEMETRY", "off")
 			mustLoad(t, c)
 			if diff := cmp.Diff(outline(t, false), with); diff != "" {

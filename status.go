@@ -32,7 +32,7 @@ func currentInstance() (instance, bool) {
 func (p *process) Status() Status {
 	s := p.current().set
 	return Status{
-		Version: p.collectFacts().GetEvergreenVersion(), Telemetry: "on",
+		Version: inventory.Version(), Telemetry: "on",
 		Fallbacks: p.missing(), MetricsOff: s.MetricsOff, Label: s.Label,
 		Window: p.timing.Window, Reporter: p.reporter().Status(),
 	}
@@ -89,7 +89,7 @@ func switchedOff(reason string) {
 func (*offInstance) Destruct() error { return nil }
 
 func (o *offInstance) Status() Status {
-	s := Status{Version: inventory.Collect(inventory.Input{}).GetEvergreenVersion(), Telemetry: "off"}
+	s := Status{Version: inventory.Version(), Telemetry: "off"}
 	if r := o.reason.Load(); r != nil {
 		s.Reason = *r
 	}

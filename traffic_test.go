@@ -18,7 +18,6 @@ import (
 
 func TestRedirectServer(t *testing.T) {
 	ports := [2]string{freePort(t), freePort(t)}
-	newSite(t, "", "")
 	mustLoad(t, adapt(t, fmt.Sprintf("{\n http_port %s\n https_port %s\n skip_install_trust\n}\nhttps://localhost {\n bind 127.0.0.1\n}", ports[0], ports[1])))
 	cl, end := client(t, "plain")
 	get(t, cl, "GET", "http://localhost:"+ports[0]+"/", nil)
@@ -159,7 +158,7 @@ func TestOffIsOff(t *testing.T) {
 			if err := os.RemoveAll(dir); err != nil {
 				t.Fatal(err)
 			}
-			s, c := makeSite(t, global, `respond "fine"`)
+			s, c := newSite(t, global, `respond "fine"`)
 			mustLoad(t, c)
 			cl, end := client(t, "plain")
 			get(t, cl, "GET", s.url("plain", "/"), nil)
