@@ -23,29 +23,9 @@ import (
 func TestE2EForget(t *testing.T) {
 	exe := caddyWith(t, caddyVersions[len(caddyVersions)-1])
 	srv := startServer(t)
-	ports, err := testbed.PickPorts()
-	if err != nil {
-		t.Fatal(err)
-	}
-	env := append([]string{"EVERGREEN_ENDPOINT=" + srv.url()}, shortTiming...)
-	caddy, err := testbed.StartCaddy(t.Context(), exe, filepath.Join(t.TempDir(), "caddy"), testbed.Site(ports), ports, env...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer caddy.Kill()
-	roots, err := caddy.RootCAs()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := caddy.WaitForCertificate(t.Context(), roots); err != nil {
-		t.Fatal(err)
-	}
-	client, err := testbed.NewClient("http/2", roots, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
-	request(t, client, "GET", fmt.Sprintf("https://localhost:%d/", ports.HTTPS), firefox)
+	caddy, _ := startCaddy(t, exe, func(p testbed.Ports) string { return testbed.Site(p) }, "EVERGREEN_ENDPOINT="+srv.url())
+	client := clientOf(t, caddy, "http/2")
+	request(t, client, "GET", fmt.Sprintf("https://localhost:%d/", caddy.Ports.HTTPS), firefox)
 	eventually(t, 30*time.Second, func() error {
 		a, err := srv.query(t.Context(), "http.requests")
 		if err == nil && a.Total != 1 {

@@ -48,30 +48,12 @@ func TestE2EOff(t *testing.T) {
 					conn.Close()
 				}
 			}()
-			ports, err := testbed.PickPorts()
-			if err != nil {
-				t.Fatal(err)
+			site := func(p testbed.Ports) string {
+				return strings.Replace(testbed.Site(p), "{\n", "{\n"+c.global, 1)
 			}
-			caddyfile := strings.Replace(testbed.Site(ports), "{\n", "{\n"+c.global, 1)
-			env := append(append([]string{"EVERGREEN_ENDPOINT=http://" + ln.Addr().String()}, shortTiming...), c.env...)
-			caddy, err := testbed.StartCaddy(t.Context(), exe, filepath.Join(t.TempDir(), "caddy"), caddyfile, ports, env...)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer caddy.Kill()
-			roots, err := caddy.RootCAs()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, err := caddy.WaitForCertificate(t.Context(), roots); err != nil {
-				t.Fatal(err)
-			}
-			client, err := testbed.NewClient("http/2", roots, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer client.Close()
-			if status := request(t, client, "GET", fmt.Sprintf("https://localhost:%d/", ports.HTTPS), firefox); status != 200 {
+			caddy, _ := startCaddy(t, exe, site, append(c.env, "EVERGREEN_ENDPOINT=http://"+ln.Addr().String())...)
+			client := clientOf(t, caddy, "http/2")
+			if status := request(t, client, "GET", fmt.Sprintf("https://localhost:%d/", caddy.Ports.HTTPS), firefox); status != 200 {
 				t.Fatalf("the site answers %d", status)
 			}
 			if c.on {

@@ -40,42 +40,19 @@ func TestE2EReports(t *testing.T) {
 		t.Run(version, func(t *testing.T) {
 			exe := caddyWith(t, version)
 			srv := startServer(t)
-			ports, err := testbed.PickPorts()
-			if err != nil {
-				t.Fatal(err)
-			}
 			upstream := startHanging(t)
-			caddyfile := testbed.Site(ports, "\thandle /slow {\n\t\treverse_proxy "+upstream.addr+"\n\t}")
-			env := append([]string{"EVERGREEN_ENDPOINT=" + srv.url()}, shortTiming...)
-			caddy, err := testbed.StartCaddy(t.Context(), exe, filepath.Join(t.TempDir(), "caddy"), caddyfile, ports, env...)
-			if err != nil {
-				t.Fatal(err)
+			site := func(p testbed.Ports) string {
+				return testbed.Site(p, "\thandle /slow {\n\t\treverse_proxy "+upstream.addr+"\n\t}")
 			}
-			stopped := false
-			defer func() {
-				if !stopped {
-					caddy.Kill()
-				}
-				if t.Failed() {
-					t.Logf("Caddy's log:\n%s", caddy.LogTail(40))
-				}
-			}()
+			caddy, tries := startCaddy(t, exe, site, "EVERGREEN_ENDPOINT="+srv.url())
 			before := configOf(t, caddy)
 
 			want := newLedger()
-			roots, err := caddy.RootCAs()
-			if err != nil {
-				t.Fatal(err)
-			}
-			tries, err := caddy.WaitForCertificate(t.Context(), roots)
-			if err != nil {
-				t.Fatal(err)
-			}
 			want.connections["other tls site"] += uint64(tries) // no request came over any of them
 			want.tls["TLS 1.3 full"]++                          // and only the last handshake succeeded
 			sendKnown(t, caddy, upstream, want)
 			// A reload in the middle must neither lose nor double anything.
-			if _, err := caddy.Command(t.Context(), "reload", "--force", "--config", filepath.Join(caddy.Dir, "Caddyfile"), "--address", fmt.Sprintf("localhost:%d", ports.Admin)); err != nil {
+			if _, err := caddy.Command(t.Context(), "reload", "--force", "--config", filepath.Join(caddy.Dir, "Caddyfile"), "--address", fmt.Sprintf("localhost:%d", caddy.Ports.Admin)); err != nil {
 				t.Fatal(err)
 			}
 			sendKnown(t, caddy, upstream, want)
@@ -84,7 +61,6 @@ func TestE2EReports(t *testing.T) {
 			}
 
 			checkCommands(t, srv, caddy)
-			stopped = true
 			if err := caddy.Stop(); err != nil {
 				t.Fatal(err)
 			}
@@ -133,15 +109,8 @@ func TestE2EReports(t *testing.T) {
 // one new connection, and the plain ones to the redirect server.
 func sendKnown(t *testing.T, caddy *testbed.Caddy, upstream *hanging, l *ledger) {
 	t.Helper()
-	roots, err := caddy.RootCAs()
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, proto := range testbed.Protocols {
-		client, err := testbed.NewClient(proto, roots, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		client := clientOf(t, caddy, proto)
 		for _, r := range []struct {
 			method, path, agent, kind string
 			status, times             int

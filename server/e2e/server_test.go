@@ -6,6 +6,7 @@ package e2e
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -21,6 +22,7 @@ import (
 	"time"
 
 	"github.com/caddy-evergreen/evergreen/server/build"
+	"github.com/caddy-evergreen/evergreen/server/testbed"
 )
 
 // The versions that everything is proven with: the oldest supported, and the newest known.
@@ -238,6 +240,52 @@ func (s *server) counts(t *testing.T, metric string, dims ...string) map[string]
 		}
 	}
 	return got
+}
+
+// startCaddy runs exe with the site of a Caddyfile until the test ends, in the
+// times that the tests have, and waits for its certificate. It returns how many
+// connections that took.
+func startCaddy(t *testing.T, exe string, site func(testbed.Ports) string, env ...string) (c *testbed.Caddy, connections int) {
+	t.Helper()
+	ports, err := testbed.PickPorts()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err = testbed.StartCaddy(t.Context(), exe, filepath.Join(t.TempDir(), "caddy"), site(ports), ports, append(env, shortTiming...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		c.Kill()
+		if t.Failed() {
+			t.Logf("Caddy's log:\n%s", c.LogTail(40))
+		}
+	})
+	connections, err = c.WaitForCertificate(t.Context(), rootsOf(t, c))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c, connections
+}
+
+func rootsOf(t *testing.T, c *testbed.Caddy) *x509.CertPool {
+	t.Helper()
+	roots, err := c.RootCAs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return roots
+}
+
+// clientOf speaks proto with c until the test ends, or it is closed.
+func clientOf(t *testing.T, c *testbed.Caddy, proto string) *testbed.Client {
+	t.Helper()
+	client, err := testbed.NewClient(proto, rootsOf(t, c), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.Close)
+	return client
 }
 
 // eventually waits until check is nil: reports take their time.

@@ -26,7 +26,7 @@
 //	0000000001.seg        a segment; the one with the greatest number is written to
 //	0000000001.idx        its index, once it is sealed
 //	0000000001.seg.aside  a file with that name that was not a segment
-//	erase.todo            an erasure under way
+//	erase.pending            an erasure under way
 //
 // A segment is a header and frames, without gaps:
 //
@@ -111,7 +111,7 @@
 //
 // # Erasure
 //
-// Erase first writes down which frames it is going to erase (erase.todo), then
+// Erase first writes down which frames it is going to erase (erase.pending), then
 // overwrites them with zeros, removes their entries from the indexes and, when
 // all that is on disk, removes the note. After a crash, Open does what the note
 // says again. What the note holds, between two lines of text, are positions,

@@ -20,7 +20,7 @@ const (
 	erasureEnd   = "end of erasure\n"
 )
 
-func (l *Log) erasurePath() string { return filepath.Join(l.dir, "erase.todo") }
+func (l *Log) erasurePath() string { return filepath.Join(l.dir, "erase.pending") }
 
 // Erase deletes every record of an instance that was acknowledged before, so
 // that nothing of it is left in the log's files. After a crash in between, the

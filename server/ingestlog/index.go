@@ -241,14 +241,14 @@ func (l *Log) writeIndexes() {
 	l.indexMu.Lock()
 	defer l.indexMu.Unlock()
 	l.mu.RLock()
-	var todo []*segment
+	var pending []*segment
 	for _, s := range l.segments {
 		if s.sealed && !s.indexed {
-			todo = append(todo, s)
+			pending = append(pending, s)
 		}
 	}
 	l.mu.RUnlock()
-	for _, s := range todo {
+	for _, s := range pending {
 		// A sealed segment's entries change under indexMu only.
 		if err := replaceFile(l.indexPath(s.number), encodeIndex(s, s.entries)); err != nil {
 			l.log.Error("a segment's index can't be written; it stays in memory until the next segment is sealed", "segment", s.number, "cause", err)
