@@ -39,6 +39,7 @@ func TestMain(m *testing.M) {
 		}
 	}
 	caddy.RegisterModule(misbehave{})
+	caddy.RegisterModule(notes{})
 	registerMisbehaveDirective()
 	code := m.Run()
 	_ = os.RemoveAll(dir)
