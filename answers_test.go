@@ -91,6 +91,9 @@ func TestErrorRoutes(t *testing.T) {
 			}
 			end()
 		}
+		if telemetry == "off" {
+			stop(t, s)
+		}
 	}
 	wantCounts(t, want, "http_requests", "http_errors_handler", "http_errors_panic", "http_errors_aborted")
 }

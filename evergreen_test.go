@@ -144,6 +144,25 @@ func mustLoad(t *testing.T, c map[string]any) {
 	}
 }
 
+// stop ends Caddy and waits until nobody listens for the site any more. On a
+// reload with the same addresses Caddy may accept a connection with the old
+// server and close it unserved.
+func stop(t *testing.T, s testSite) {
+	t.Helper()
+	if err := caddy.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	for _, port := range []string{s.http, s.https} {
+		eventually(t, "nobody listens on port "+port, func() bool {
+			conn, err := net.Dial("tcp", "127.0.0.1:"+port)
+			if err == nil {
+				conn.Close()
+			}
+			return err != nil
+		})
+	}
+}
+
 func freePort(t *testing.T) string {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")

@@ -295,9 +295,7 @@ func TestListenerWrappers(t *testing.T) {
 					want["connections{family=ipv4,protocol="+protocol+",role=site,transport=tls}"]++
 					wantCounts(t, want, "http_requests", "connections", "tls_alpn", "tls_sni")
 				}
-				if err := caddy.Stop(); err != nil {
-					t.Fatal(err)
-				}
+				stop(t, s)
 			}
 			if len(list) > 0 && len(seen[0]) < 4 {
 				t.Errorf("the wrappers saw %q", seen[0])

@@ -18,10 +18,12 @@ import (
 func scrape(t *testing.T, config map[string]any) map[string]*dto.MetricFamily {
 	t.Helper()
 	admin := config["admin"].(map[string]any)["listen"].(string)
-	resp, err := http.Get("http://" + admin + "/metrics")
-	if err != nil {
-		t.Fatal(err)
-	}
+	var resp *http.Response
+	eventually(t, "an answer of the admin API", func() (ok bool) { // see stop
+		var err error
+		resp, err = http.Get("http://" + admin + "/metrics")
+		return err == nil
+	})
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
 		b, _ := io.ReadAll(resp.Body)
@@ -117,6 +119,7 @@ func TestMetricsInCaddy(t *testing.T) {
 			if len(requests) > 0 {
 				t.Errorf("off, and yet there is %v", requests)
 			}
+			stop(t, s)
 		case "on":
 			want := map[string]float64{
 				"caddy_evergreen_http_requests_total{protocol=http/1.1,role=site,status=200}": 6,
