@@ -44,7 +44,7 @@ func ours(t *testing.T) (names []string) {
 // With the admin API off and a configuration that does not name us, the instance
 // is alive and counts no traffic: servers that run take no callbacks.
 func TestAdminOff(t *testing.T) {
-	s, c := newSite(t, "", `respond "fine"`)
+	_, c := newSite(t, "", `respond "fine"`)
 	mustLoad(t, c)
 	if lookout.looking() {
 		t.Error("it looks for configurations while Caddy has loaded the app")
@@ -56,7 +56,7 @@ func TestAdminOff(t *testing.T) {
 			}
 			eventually(t, "the process ends", func() bool { return currentProcess() == nil })
 		}
-		s, c = newSite(t, "", `respond "fine"`)
+		s, c := newSite(t, "", `respond "fine"`)
 		mustLoad(t, withAdminOff(c))
 		eventually(t, how+": an app beside the configuration", func() bool {
 			p := currentProcess()

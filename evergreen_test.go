@@ -39,6 +39,7 @@ func TestMain(m *testing.M) {
 		}
 	}
 	caddy.RegisterModule(misbehave{})
+	caddy.RegisterModule(notes{})
 	registerMisbehaveDirective()
 	code := m.Run()
 	_ = os.RemoveAll(dir)
@@ -140,6 +141,25 @@ func mustLoad(t *testing.T, c map[string]any) {
 	t.Helper()
 	if err := load(t, c); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// stop ends Caddy and waits until nobody listens for the site any more. On a
+// reload with the same addresses Caddy may accept a connection with the old
+// server and close it unserved.
+func stop(t *testing.T, s testSite) {
+	t.Helper()
+	if err := caddy.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	for _, port := range []string{s.http, s.https} {
+		eventually(t, "nobody listens on port "+port, func() bool {
+			conn, err := net.Dial("tcp", "127.0.0.1:"+port)
+			if err == nil {
+				conn.Close()
+			}
+			return err != nil
+		})
 	}
 }
 
