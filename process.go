@@ -161,10 +161,14 @@ func (p *process) Destruct() error {
 // none of ours, under which we call the reporter.
 func (p *process) collectFacts() *wire.Facts {
 	in := inventory.Input{Started: p.started, Now: time.Now()}
-	if a := p.counting.Load(); a != nil {
-		in.ConfigJSON, in.Label = a.raw, a.set.Label
+	a := p.counting.Load()
+	if a == nil {
+		return p.facts.Facts(in)
 	}
-	return p.facts.Facts(in)
+	in.ConfigJSON, in.Label = a.raw, a.set.Label
+	facts := p.facts.Facts(in)
+	facts.Omit(a.set.MetricsOff)
+	return facts
 }
 
 func (p *process) reporter() *reporter.Reporter {
