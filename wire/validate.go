@@ -521,42 +521,48 @@ func identifiers(s string) bool {
 // isModulePath reports whether s could be the path of a module that anyone can
 // fetch: a host with a dot and a top-level domain, then path elements.
 func isModulePath(s string) bool {
-	host, path, hasPath := strings.Cut(s, "/")
-	dot := strings.LastIndexByte(host, '.')
-	if dot < 0 || dot == len(host)-1 || host[dot+1] < 'a' || host[dot+1] > 'z' {
-		return false
-	}
-	if !pathElement(host) || host[0] == '-' {
-		return false
-	}
-	for _, c := range []byte(host) {
-		if c >= 'A' && c <= 'Z' || c == '_' || c == '~' {
+	start := 0 // of the element that i is in
+	for i := 0; i <= len(s); i++ {
+		if i < len(s) && s[i] != '/' {
+			if !pathByte[s[i]] {
+				return false
+			}
+			continue
+		}
+		element := s[start:i]
+		if element == "" || element[0] == '.' || element[len(element)-1] == '.' {
 			return false
 		}
+		if start == 0 && !isModuleHost(element) {
+			return false
+		}
+		start = i + 1
 	}
-	for hasPath {
-		var element string
-		element, path, hasPath = strings.Cut(path, "/")
-		if !pathElement(element) {
+	return true
+}
+
+// isModuleHost looks at a path's first element, which is one otherwise.
+func isModuleHost(s string) bool {
+	dot := strings.LastIndexByte(s, '.')
+	if dot < 0 || s[0] == '-' || s[dot+1] < 'a' || s[dot+1] > 'z' {
+		return false
+	}
+	for i := range len(s) {
+		if c := s[i]; c >= 'A' && c <= 'Z' || c == '_' || c == '~' {
 			return false
 		}
 	}
 	return true
 }
 
-// pathElement holds to golang.org/x/mod/module's rules for import paths, but
-// for names that only Windows reserves.
-func pathElement(s string) bool {
-	if s == "" || s[0] == '.' || s[len(s)-1] == '.' {
-		return false
+// pathByte holds to golang.org/x/mod/module's rules for import paths, but for
+// names that only Windows reserves.
+var pathByte = func() (ok [256]bool) {
+	for c := range ok {
+		ok[c] = isAlnum(byte(c)) || strings.IndexByte("-._~+", byte(c)) >= 0
 	}
-	for _, c := range []byte(s) {
-		if !isAlnum(c) && c != '-' && c != '.' && c != '_' && c != '~' && c != '+' {
-			return false
-		}
-	}
-	return true
-}
+	return ok
+}()
 
 func isDigit(c byte) bool { return c >= '0' && c <= '9' }
 

@@ -173,7 +173,7 @@ func (d *demonstration) send(ctx context.Context, caddy *testbed.Caddy, base str
 	}
 	d.say("")
 	d.say("  overview        %s/", base)
-	d.say("  this instance   %s", strings.TrimSpace(link))
+	d.say("  this instance   %s&range=1h", strings.TrimSpace(link))
 	d.say("  dictionary      %s/dictionary", base)
 	d.say("  JSON API        %s/api/v1/openapi.json", base)
 	d.say("  next report     %s", caddy.AdminURL("/evergreen/report"))
