@@ -81,15 +81,20 @@ type TimeCount struct {
 	Count uint64    `json:"count"`
 }
 
-func (d *Dashboard) apiInstances(w http.ResponseWriter, r *http.Request) error {
+// spanOf reads a request that has no parameters but those of its span.
+func (d *Dashboard) spanOf(r *http.Request) (span, error) {
 	q, err := query(r)
 	if err != nil {
-		return err
+		return span{}, err
 	}
 	if err := strict(q, spanParams); err != nil {
-		return err
+		return span{}, err
 	}
-	s, err := d.parseSpan(q)
+	return d.parseSpan(q)
+}
+
+func (d *Dashboard) apiInstances(w http.ResponseWriter, r *http.Request) error {
+	s, err := d.spanOf(r)
 	if err != nil {
 		return err
 	}
@@ -167,14 +172,7 @@ var watched = []struct {
 }
 
 func (d *Dashboard) apiNew(w http.ResponseWriter, r *http.Request) error {
-	q, err := query(r)
-	if err != nil {
-		return err
-	}
-	if err := strict(q, spanParams); err != nil {
-		return err
-	}
-	s, err := d.parseSpan(q)
+	s, err := d.spanOf(r)
 	if err != nil {
 		return err
 	}
