@@ -87,10 +87,16 @@ func NewClient(proto string, roots *x509.CertPool, base *tls.Config) (*Client, e
 			config.NextProtos = []string{"h2"}
 		}
 		d := &dialer{}
-		c.Transport, c.close = &http.Transport{
+		t := &http.Transport{
 			TLSClientConfig: config, DialContext: d.dial, DisableCompression: true,
 			ForceAttemptHTTP2: proto == "http/2", MaxIdleConnsPerHost: 16,
-		}, d.close
+		}
+		if proto == "http/2" {
+			// Else a request that comes while the first one's connection is being
+			// put among the idle ones dials a spare, which Caddy counts, too.
+			t.MaxConnsPerHost = 1
+		}
+		c.Transport, c.close = t, d.close
 	case "http/3":
 		t := &http3.Transport{TLSClientConfig: config, DisableCompression: true}
 		c.Transport, c.close = t, func() { _ = t.Close() }
