@@ -18,12 +18,16 @@ const (
 // [wire.Cell]: walking the words walks the cells in ascending order.
 type metric struct {
 	def   *wire.Metric
-	bit   uint64 // in Recorder.off
+	bank  int    // of Recorder.off; the request's and connection's metrics are in the first
+	bit   uint64 // in that bank
 	base  uint32 // of the first word
 	cells uint32
 	width uint32               // words of a cell
 	n     [wire.MaxDims]uint32 // lengths of the vocabularies; 1 where there is no dimension
 }
+
+// offBanks is how many words the set of metrics that are off has.
+const offBanks = 2
 
 // A layout places every metric that an instance counts. Peaks have no words:
 // they are gauges.
@@ -39,10 +43,10 @@ func newLayout() (*layout, error) {
 		if def.Kind.FromServer() {
 			continue
 		}
-		if len(l.metrics) == 64 {
-			return nil, fmt.Errorf("laying out %s: the recorder has room for 64 metrics", def.Name)
+		if len(l.metrics) == 64*offBanks {
+			return nil, fmt.Errorf("laying out %s: the recorder has room for %d metrics", def.Name, len(l.metrics))
 		}
-		m := metric{def: def, bit: 1 << len(l.metrics), base: l.words, cells: 1, width: 1}
+		m := metric{def: def, bank: len(l.metrics) / 64, bit: 1 << (len(l.metrics) % 64), base: l.words, cells: 1, width: 1}
 		for i := range m.n {
 			m.n[i] = 1
 			if i < len(def.Dims) {

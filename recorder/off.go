@@ -14,7 +14,7 @@ import (
 // reported, and a metric that is on again starts from nothing. On an error
 // nothing is changed.
 func (r *Recorder) SetOff(names []string) error {
-	var off uint64
+	var off [offBanks]uint64
 	for _, name := range names {
 		under := wire.MetricsUnder(name)
 		if len(under) == 0 {
@@ -27,24 +27,33 @@ func (r *Recorder) SetOff(names []string) error {
 		for _, def := range under {
 			// What only the server makes is in the dictionary, and not ours to record.
 			if m := r.metric(def.ID); m != nil {
-				off |= m.bit
+				off[m.bank] |= m.bit
 			}
 		}
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	changed := off ^ r.off.Load()
+	var changed [offBanks]uint64
+	for i := range off {
+		changed[i] = off[i] ^ r.off[i].Load()
+	}
 	// Metrics that go off must be off before their open window is forgotten, and
 	// those that come on must be forgotten before they are on.
-	r.off.Store(r.off.Load() | off)
+	for i := range off {
+		r.off[i].Store(r.off[i].Load() | off[i])
+	}
 	for i := range r.layout.metrics {
-		if m := &r.layout.metrics[i]; changed&m.bit != 0 {
+		if m := &r.layout.metrics[i]; changed[m.bank]&m.bit != 0 {
 			r.skip(m)
 		}
 	}
-	r.off.Store(off)
+	for i := range off {
+		r.off[i].Store(off[i])
+	}
 	return nil
 }
+
+func (r *Recorder) isOff(m *metric) bool { return r.off[m.bank].Load()&m.bit != 0 }
 
 // known lists what SetOff knows: every metric and every prefix of one.
 func known() []string {

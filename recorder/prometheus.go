@@ -64,11 +64,10 @@ func (c *collector) metrics() []prometheus.Metric {
 	r := c.r
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	off := r.off.Load()
 	var out []prometheus.Metric
 	for i := range r.layout.metrics {
 		m := &r.layout.metrics[i]
-		if off&m.bit != 0 {
+		if r.isOff(m) {
 			continue
 		}
 		now := r.read(m)

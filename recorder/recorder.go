@@ -32,8 +32,8 @@ type Recorder struct {
 	collector *collector
 
 	stripes [][]atomic.Uint64
-	mask    uintptr       // of the stripe's number
-	off     atomic.Uint64 // bits of the metrics that are off
+	mask    uintptr                 // of the stripe's number
+	off     [offBanks]atomic.Uint64 // bits of the metrics that are off
 
 	// Copies out of the layout, so that the hot path need not look for them.
 	requests, method, transport, handlerErrors, panics, aborted, upgrades metric
@@ -151,7 +151,7 @@ func (r *Recorder) ConnOpened() { r.open.inc() }
 // ConnClosed counts a connection that has ended, by the protocol of its first request.
 func (r *Recorder) ConnClosed(protocol, family, transport, role wire.Value) {
 	r.open.dec()
-	if m := &r.connections; r.off.Load()&m.bit == 0 {
+	if m := &r.connections; r.off[0].Load()&m.bit == 0 {
 		r.stripe()[m.cell4(protocol, family, transport, role)].Add(1)
 	}
 }
@@ -159,7 +159,7 @@ func (r *Recorder) ConnClosed(protocol, family, transport, role wire.Value) {
 // Request counts a request that has ended.
 func (r *Recorder) Request(q *Request) {
 	r.inFlight.dec()
-	off := r.off.Load()
+	off := r.off[0].Load()
 	s := r.stripe()
 	status := StatusOf(q.Status)
 	class := statusClass(q.Status)
@@ -246,7 +246,7 @@ type Handshake struct {
 
 // Handshake counts a completed TLS handshake.
 func (r *Recorder) Handshake(h *Handshake) {
-	off := r.off.Load()
+	off := r.off[0].Load()
 	s := r.stripe()
 	version := TLSVersionOf(h.Version)
 	if m := &r.tlsConnections; off&m.bit == 0 {
@@ -274,7 +274,7 @@ func (r *Recorder) metric(id wire.MetricID) *metric {
 // Add adds n to a counter. It does nothing if m is no counter that an instance
 // may send. Values that a vocabulary lacks count as other.
 func (r *Recorder) Add(m wire.MetricID, d wire.Dims, n uint64) {
-	if m := r.metric(m); m != nil && m.def.Kind == wire.KindCounter && r.off.Load()&m.bit == 0 {
+	if m := r.metric(m); m != nil && m.def.Kind == wire.KindCounter && !r.isOff(m) {
 		r.stripe()[m.word(&d)].Add(n)
 	}
 }
@@ -282,7 +282,7 @@ func (r *Recorder) Add(m wire.MetricID, d wire.Dims, n uint64) {
 // Observe adds one observation to a histogram, in the metric's unit. It does
 // nothing if m is no histogram that an instance may send.
 func (r *Recorder) Observe(m wire.MetricID, d wire.Dims, v int64) {
-	if m := r.metric(m); m != nil && m.def.Kind == wire.KindHistogram && r.off.Load()&m.bit == 0 {
+	if m := r.metric(m); m != nil && m.def.Kind == wire.KindHistogram && !r.isOff(m) {
 		observe(r.stripe(), m.word(&d), v)
 	}
 }

@@ -69,7 +69,6 @@ func (r *Recorder) read(m *metric) []uint64 {
 // becomes the last close. r.mu is held.
 func (r *Recorder) take(commit bool) *wire.Window {
 	w := &wire.Window{Start: r.start.Unix(), Seconds: uint32(r.timing.Window / time.Second)}
-	off := r.off.Load()
 	for i := range r.layout.metrics {
 		m := &r.layout.metrics[i]
 		var s *wire.Series
@@ -81,7 +80,7 @@ func (r *Recorder) take(commit bool) *wire.Window {
 		case wire.KindPeak:
 			s = r.peaks(m, commit)
 		}
-		if s != nil && off&m.bit == 0 {
+		if s != nil && !r.isOff(m) {
 			w.Series = append(w.Series, s)
 		}
 	}

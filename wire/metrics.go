@@ -1,5 +1,7 @@
 package wire
 
+import "slices"
+
 // The numbers of the dictionary's metrics. Numbers are never used again.
 const (
 	HTTPRequests          MetricID = 1
@@ -61,7 +63,10 @@ var (
 	global     = []Facet{All}
 )
 
-var metrics = []*Metric{
+// metrics is the dictionary. Files of their own hold what belongs together.
+var metrics = slices.Concat(trafficMetrics, tlsMetrics, certificateMetrics, attackMetrics, caddyMetrics)
+
+var trafficMetrics = []*Metric{
 	{HTTPRequests, "http.requests", KindCounter, Events, []*Dimension{Protocol, Status, Role}, "", everywhere,
 		"Requests answered, by exact status code. A request that was aborted before its status is other."},
 	{HTTPRequestsMethod, "http.requests.method", KindCounter, Events, []*Dimension{Method, StatusClass, Role}, "", placed,

@@ -80,3 +80,14 @@ func GroupValue(code uint16) Value {
 	}
 	return Other
 }
+
+// Who is at the other end, more coarsely than User-Agents tell.
+var (
+	ClientFamily = dimension("client_family", "Client's family, from its User-Agent; unknown if there was no request.",
+		"unknown", "none", "chromium", "firefox", "safari", "internet-explorer", "browser", "search-bot", "bot",
+		"curl", "wget", "go", "python", "java", "node", "php", "ruby", "dotnet", "tool", "app")
+	TLSLibrary = dimension("tls_library", "TLS library that a ClientHello looks like.",
+		"unknown", "boringssl", "nss", "apple", "openssl", "gnutls", "go", "java", "schannel", "rustls", "mbedtls", "wolfssl")
+	InterceptionVerdict = dimension("verdict", "Whether a ClientHello fits the client that the User-Agent names.",
+		"consistent", "inconsistent", "unknown")
+)

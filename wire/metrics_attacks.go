@@ -1,0 +1,4 @@
+package wire
+
+// attackMetrics are about abnormal clients and incidents.
+var attackMetrics = []*Metric{}

@@ -1,0 +1,4 @@
+package wire
+
+// certificateMetrics are about certificates and HSTS.
+var certificateMetrics = []*Metric{}

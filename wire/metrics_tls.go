@@ -1,0 +1,4 @@
+package wire
+
+// tlsMetrics are about what ClientHellos advertise, what is negotiated, why handshakes fail, interception.
+var tlsMetrics = []*Metric{}
