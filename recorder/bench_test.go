@@ -79,7 +79,7 @@ func BenchmarkCounter(b *testing.B) {
 		b.ReportAllocs()
 		defer reportCPU(b)()
 		for b.Loop() {
-			if r.off.Load()&m.bit == 0 {
+			if r.off[0].Load()&m.bit == 0 {
 				r.stripe()[m.cell3(3, 101, 1)].Add(1)
 			}
 		}
@@ -118,7 +118,7 @@ func BenchmarkHistogram(b *testing.B) {
 		b.ReportAllocs()
 		defer reportCPU(b)()
 		for b.Loop() {
-			if r.off.Load()&m.bit == 0 {
+			if r.off[0].Load()&m.bit == 0 {
 				observe(r.stripe(), m.cell2(3, 2), v)
 			}
 			v = (v*5 + 1) & 0xfffff
