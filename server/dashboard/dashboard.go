@@ -7,7 +7,7 @@
 //
 // # Guarantees
 //
-// A page and the API never disagree: a chart is a URL of the API (charts.go),
+// A page and the API never disagree: a chart is a URL of the API (charts*.go),
 // and the page's tables are made of the answer to that same URL.
 //
 // Parameters are strict: what is unknown, badly written or out of bounds gets
@@ -24,8 +24,8 @@
 //
 // # Extending
 //
-// A new chart is a line in the table in charts.go: the overview, the
-// instance's page, the API's links and the tests follow from it.
+// A new chart is a line in a table in charts_*.go, a new page one in charts.go:
+// the pages, the navigation, the API's links and the tests follow from them.
 package dashboard
 
 import (
@@ -130,7 +130,7 @@ type route struct {
 }
 
 func (d *Dashboard) table() []route {
-	return []route{
+	routes := []route{
 		{path: "/{$}", handle: d.overview},
 		{path: "/instance/{id}", private: true, handle: d.instancePage},
 		{path: "/dictionary", handle: d.dictionary},
@@ -146,6 +146,10 @@ func (d *Dashboard) table() []route {
 		{path: "/api/v1/instance/{id}/quantiles", api: true, private: true, handle: d.apiInstanceQuantiles},
 		{path: "/api/v1/openapi.json", api: true, handle: d.apiOpenAPI},
 	}
+	for _, t := range topics {
+		routes = append(routes, route{path: t.Path, handle: d.topic(t)})
+	}
+	return routes
 }
 
 // Register adds the dashboard's paths to mux. It takes every path that no

@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -47,50 +49,63 @@ func getJSON[T any](t testing.TB, h http.Handler, path string) T {
 	return v
 }
 
-// TestPageIsAPIIsStore follows the data link of every figure of the overview:
+// TestPageIsAPIIsStore follows the data link of every figure of every page:
 // what the table says has to be what the API gives, and that what the store
 // has.
 func TestPageIsAPIIsStore(t *testing.T) {
 	s := openStore(t)
 	plausible(t, s, now, 5*time.Hour)
 	h := serve(t, dashboard.Config{Store: s, Reports: openLog(t)})
-	w := get(t, h, "/?range=24h")
-	if w.Code != http.StatusOK {
-		t.Fatalf("%d %s", w.Code, w.Body)
-	}
-	doc, err := html.Parse(w.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	figures := find(doc, func(n *html.Node) bool { return n.Data == "figure" })
-	if len(figures) < 20 {
-		t.Fatalf("the overview has %d figures", len(figures))
-	}
-	for _, f := range figures {
-		id := attr(f, "id")
-		link := find(f, func(n *html.Node) bool { return n.Data == "a" && attr(n, "class") == "source" })
-		if len(link) != 1 {
-			t.Fatalf("%s has %d links to its data", id, len(link))
+	for _, path := range append(dashboard.Topics(), "/") {
+		doc := parsed(t, h, path+"?range=24h")
+		figures := find(doc, func(n *html.Node) bool { return n.Data == "figure" })
+		if len(figures) == 0 {
+			t.Errorf("%s has no figures", path)
 		}
-		href := attr(link[0], "href")
-		if c := attr(f, "data-chart"); c != "" && c != href {
-			t.Errorf("%s is drawn from %s but links to %s", id, c, href)
-		}
-		ans := getJSON[dashboard.Answer](t, h, href)
-		if len(ans.Rows) == 0 {
-			t.Errorf("%s: nothing at %s", id, href)
-		}
-		inStore(t, s, href, ans)
-		if ans.Q == nil {
-			inTable(t, f, ans)
+		for _, f := range figures {
+			id := path + " " + attr(f, "id")
+			link := find(f, func(n *html.Node) bool { return n.Data == "a" && attr(n, "class") == "source" })
+			if len(link) != 1 {
+				t.Fatalf("%s has %d links to its data", id, len(link))
+			}
+			href := attr(link[0], "href")
+			if c := attr(f, "data-chart"); c != "" && c != href {
+				t.Errorf("%s is drawn from %s but links to %s", id, c, href)
+			}
+			ans := getJSON[dashboard.Answer](t, h, href)
+			if len(ans.Rows) == 0 {
+				t.Errorf("%s: nothing at %s", id, href)
+				continue
+			}
+			inStore(t, s, href, ans)
+			switch {
+			case strings.Contains(attr(f, "class"), "split"):
+				inSplit(t, f, ans)
+			case ans.Q == nil:
+				inTable(t, f, ans)
+			}
 		}
 	}
 	// The headline numbers.
+	doc := parsed(t, h, "/?range=24h")
 	in := getJSON[dashboard.Instances](t, h, "/api/v1/instances?range=24h")
 	tile := find(doc, func(n *html.Node) bool { return attr(n, "id") == "tile-now" })
 	if got := text(find(tile[0], func(n *html.Node) bool { return n.Data == "strong" })[0]); got != spaced(in.Now) {
 		t.Errorf("the page says that %s instances are there now, the API %d", got, in.Now)
 	}
+}
+
+func parsed(t *testing.T, h http.Handler, path string) *html.Node {
+	t.Helper()
+	w := get(t, h, path)
+	if w.Code != http.StatusOK {
+		t.Fatalf("%s: %d %s", path, w.Code, w.Body)
+	}
+	doc, err := html.Parse(w.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return doc
 }
 
 // inStore asks the store for the sum of all that an answer tells apart.
@@ -142,13 +157,37 @@ func inTable(t *testing.T, f *html.Node, ans dashboard.Answer) {
 			}
 		}
 	}
-	if ans.Metric == "instances.features" || ans.Metric == "instances.plugins" {
+	if slices.Contains([]string{"instances.features", "instances.plugins", "instances.modules", "instances.cpu_features", "instances.protocols"}, ans.Metric) {
 		rows = dropRest(rows)
 	}
 	for _, r := range rows {
 		if shown[spaced(r.Count)] == 0 {
 			t.Errorf("%s: the API gives %d for %v, which the table doesn't show", id, r.Count, r.Group)
 		}
+	}
+}
+
+// inSplit compares the sums of a split's rows with what the answer adds up to.
+func inSplit(t *testing.T, f *html.Node, ans dashboard.Answer) {
+	t.Helper()
+	body := find(f, func(n *html.Node) bool { return n.Data == "tbody" })
+	if len(body) != 1 || len(ans.By) != 2 {
+		t.Fatalf("%s has %d tables, by %v", attr(f, "id"), len(body), ans.By)
+	}
+	var sum, want uint64
+	for _, tr := range find(body[0], func(n *html.Node) bool { return n.Data == "tr" }) {
+		cells := find(tr, func(n *html.Node) bool { return n.Data == "td" })
+		n, err := strconv.ParseUint(strings.ReplaceAll(text(cells[0]), "\u202f", ""), 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum += n
+	}
+	for _, r := range dropRest(ans.Rows) {
+		want += r.Count
+	}
+	if sum != want {
+		t.Errorf("%s: rows add up to %d, the API's to %d", attr(f, "id"), sum, want)
 	}
 }
 
@@ -466,13 +505,11 @@ func TestHostileNames(t *testing.T) {
 	ro.active(at, 1, wire.All, "")
 	ro.commit(t, s)
 	h := serve(t, dashboard.Config{Store: s, Reports: openLog(t)})
-	w := get(t, h, "/?range=24h")
-	doc, err := html.Parse(w.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if n := find(doc, func(n *html.Node) bool { return n.Data == "script" && attr(n, "src") == "" || attr(n, "onload") != "" }); len(n) > 0 {
-		t.Error("markup came out of a name")
+	for _, path := range []string{"/", "/instances"} {
+		doc := parsed(t, h, path+"?range=24h")
+		if n := find(doc, func(n *html.Node) bool { return n.Data == "script" && attr(n, "src") == "" || attr(n, "onload") != "" }); len(n) > 0 {
+			t.Errorf("%s: markup came out of a name", path)
+		}
 	}
 	q := url.Values{"metric": {"instances.plugins"}, "by": {"label"}, "label": {hostile}}
 	ans := getJSON[dashboard.Answer](t, h, "/api/v1/query?"+q.Encode())

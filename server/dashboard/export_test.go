@@ -1,5 +1,11 @@
 package dashboard
 
+import (
+	"strings"
+
+	"github.com/caddy-evergreen/evergreen/wire"
+)
+
 // Paths are the dashboard's, as its table has them.
 func Paths() []string {
 	var paths []string
@@ -7,4 +13,24 @@ func Paths() []string {
 		paths = append(paths, r.path)
 	}
 	return paths
+}
+
+// Topics are the paths of the pages of charts beside the overview.
+func Topics() []string {
+	var paths []string
+	for _, t := range topics {
+		paths = append(paths, t.Path)
+	}
+	return paths
+}
+
+// ByCountry are the counters that a chart shows by country.
+func ByCountry() map[wire.MetricID]bool {
+	ids := map[wire.MetricID]bool{}
+	for _, c := range charts {
+		if strings.Contains(c.Ask, "facet=country") && wire.MetricByID(c.Metric).Kind == wire.KindCounter {
+			ids[c.Metric] = true
+		}
+	}
+	return ids
 }

@@ -20,7 +20,8 @@ type figure struct {
 	Order  string // JSON: the order of series, as vocabularies have it
 	Head   []string
 	Rows   []figureRow
-	More   string // what the table leaves out
+	Legend []string // of a split: its columns
+	More   string   // what the table leaves out
 	Empty  bool
 	Answer *Answer
 }
@@ -30,8 +31,12 @@ type figureRow struct {
 	Name  string
 	Cells []string
 	Bar   string
+	Parts []figurePart
 	Faint bool // not a group like others
 }
+
+// A figurePart is a piece of a split's bar, in percent.
+type figurePart struct{ Class, From, Width string }
 
 // maxTimes is how many periods a page's table shows; the data has all.
 const maxTimes = 24
@@ -44,6 +49,8 @@ func newFigure(c chart, href string, a question, ans *Answer) (*figure, error) {
 	switch {
 	case c.overTime():
 		f.times(a)
+	case c.Form == split:
+		f.split(a)
 	case a.quantiles != nil:
 		f.quantiles(a)
 	default:
@@ -85,6 +92,12 @@ func seriesKey(words []string, group map[string]string) string {
 	return strings.Join(parts, " ")
 }
 
+// severalGroups are the metrics of which one instance may be in several groups.
+var severalGroups = map[wire.MetricID]bool{
+	wire.InstancesFeatures: true, wire.InstancesPlugins: true, wire.InstancesModules: true,
+	wire.InstancesCPUFeatures: true, wire.InstancesProtocols: true,
+}
+
 func (f *figure) rank(a question) {
 	f.Head = []string{f.noun(a), f.counted(a), "Share"}
 	var most uint64
@@ -95,7 +108,7 @@ func (f *figure) rank(a question) {
 	}
 	// Where one instance or event is in several groups, shares of their sum
 	// would say nothing.
-	several := a.metric.ID == wire.InstancesFeatures || a.metric.ID == wire.InstancesPlugins
+	several := severalGroups[a.metric.ID]
 	if several {
 		f.Head = f.Head[:2]
 	}
@@ -183,29 +196,45 @@ func (f *figure) times(a question) {
 
 // noun heads the column of groups.
 func (f *figure) noun(a question) string {
-	switch {
-	case a.byValue:
-		return capital(a.facet.String())
-	case a.byLabel:
-		return capital(strings.ReplaceAll(a.metric.Label, "_", " "))
-	case len(a.byDims) > 0:
-		if a.metric.Dims[a.byDims[0]] == wire.ClientOS {
-			return "System"
+	if ws := a.words(); len(ws) > 0 {
+		if len(a.byDims) > 0 && !a.byValue && !a.byLabel {
+			return f.wordNoun(a.metric.Dims[a.byDims[0]].Name, a)
 		}
-		return capital(strings.ReplaceAll(a.metric.Dims[a.byDims[0]].Name, "_", " "))
+		return f.wordNoun(ws[0], a)
 	}
 	return ""
+}
+
+// wordNoun is what a word of by tells apart, for people.
+func (f *figure) wordNoun(word string, a question) string {
+	switch word {
+	case "value":
+		return capital(a.facet.String())
+	case "label":
+		return capital(strings.ReplaceAll(a.metric.Label, "_", " "))
+	case "client_os":
+		return "System"
+	case "client_family":
+		return "Client"
+	}
+	return capital(strings.ReplaceAll(word, "_", " "))
 }
 
 // counted heads the column of counts.
 func (f *figure) counted(a question) string {
 	switch {
+	case f.Of != "":
+		return f.Of
 	case a.metric.Kind.FromServer():
 		return "Instances"
 	case strings.HasPrefix(a.metric.Name, "tls."):
 		return "Handshakes"
-	case strings.HasPrefix(a.metric.Name, "telemetry.dropped.reports"):
+	case a.metric.ID == wire.TelemetryDroppedReports:
 		return "Reports"
+	case a.metric.ID == wire.TelemetryDroppedWindows:
+		return "Windows"
+	case a.metric.ID == wire.Connections:
+		return "Connections"
 	}
 	return "Requests"
 }

@@ -2,6 +2,7 @@ package dashboard
 
 import (
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,14 +19,12 @@ var testNow = time.Date(2026, 11, 21, 10, 23, 20, 0, time.UTC)
 func TestCharts(t *testing.T) {
 	d := &Dashboard{cfg: Config{Timing: wire.DefaultTiming, Now: func() time.Time { return testNow }}}
 	ids := map[string]bool{}
-	inSection := map[string]bool{}
-	for _, s := range sections {
-		inSection[s.ID] = true
-	}
+	onPage := map[string]int{}
 	for _, c := range charts {
-		if ids[c.ID] || !inSection[c.Section] || c.Title == "" || c.Doc == "" || !(c.Overview || c.Own) {
-			t.Errorf("%s: is there twice, or lacks a section, title, sentence or page", c.ID)
+		if ids[c.ID] || c.page() == "" || c.Title == "" || c.Doc == "" {
+			t.Errorf("%s: is there twice, or lacks a section, title or sentence", c.ID)
 		}
+		onPage[c.page()]++
 		ids[c.ID] = true
 		u, err := url.Parse(c.path("/api/v1", url.Values{"range": {"24h"}}))
 		if err != nil {
@@ -42,11 +41,29 @@ func TestCharts(t *testing.T) {
 		if (c.Form == columns) != (a.quantiles != nil && !c.overTime()) {
 			t.Errorf("%s: columns are for quantiles of groups", c.ID)
 		}
+		if words := a.words(); c.Form == split && (len(words) != 2 || !slices.Contains(words, c.Columns)) {
+			t.Errorf("%s: a split needs two words, one of them its columns", c.ID)
+		}
 		if c.Own && (a.metric.Kind.FromServer() || a.facet != wire.All) {
 			t.Errorf("%s: an instance's own reports don't have that", c.ID)
 		}
 		if a.metric.Kind == wire.KindInstances && !a.latest {
 			t.Errorf("%s: sums over several periods count instances several times", c.ID)
+		}
+	}
+	for _, p := range topics {
+		if onPage[p.Path] == 0 {
+			t.Errorf("%s has no charts", p.Path)
+		}
+		delete(onPage, p.Path)
+	}
+	for p := range onPage {
+		t.Errorf("%s has charts, but is no page", p)
+	}
+	for _, p := range parts {
+		dim := wire.MetricByID(p.metric).Dim(p.dim)
+		if dim < 0 || slices.ContainsFunc(p.values, func(v string) bool { return !wire.MetricByID(p.metric).Dims[dim].Has(v) }) {
+			t.Errorf("%s: no such share", p.id)
 		}
 	}
 	for _, w := range watched {

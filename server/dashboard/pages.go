@@ -3,6 +3,7 @@ package dashboard
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -20,6 +21,7 @@ type page struct {
 	Live       bool // worth refreshing
 	Script     bool
 	Ranges     []rangeLink
+	Topics     []topic
 	Body       any
 }
 
@@ -30,7 +32,7 @@ type rangeLink struct {
 }
 
 func (d *Dashboard) render(w http.ResponseWriter, r *http.Request, name string, p page, status int) error {
-	p.Deployment = d.cfg.Name
+	p.Deployment, p.Topics = d.cfg.Name, topics
 	t, err := d.assets.templates()
 	if err != nil {
 		return err
@@ -92,7 +94,7 @@ func spanOf(q url.Values, s span) url.Values {
 type sectionView struct {
 	section
 	Figures []*figure
-	New     *News // with the instances
+	More    string // the page that has more of it
 }
 
 // figuresFor asks the questions of those charts that on says, several at once.
@@ -160,36 +162,50 @@ type newsLine struct{ Of, Title, Count string }
 
 const maxNews = 12
 
-func (d *Dashboard) overview(w http.ResponseWriter, r *http.Request) error {
+// pageSpan reads the span that a page of charts is asked for, and how the API
+// is asked for it.
+func (d *Dashboard) pageSpan(r *http.Request) (s span, at url.Values, err error) {
 	q, err := query(r)
 	if err != nil {
-		return err
+		return s, nil, err
 	}
 	if err := strict(q, spanParams); err != nil {
-		return err
+		return s, nil, err
 	}
 	if len(q) == 0 {
 		name, err := d.defaultRange(r.Context())
 		if err != nil {
-			return err
+			return s, nil, err
 		}
 		q.Set("range", name)
 	}
-	s, err := d.parseSpan(q)
+	s, err = d.parseSpan(q)
+	return s, spanOf(q, s), err
+}
+
+// publicFigures are those figures of the store's sums that on says.
+func (d *Dashboard) publicFigures(ctx context.Context, at url.Values, on func(chart) bool) ([]sectionView, error) {
+	return d.figuresFor(ctx, on,
+		func(c chart) string { return c.path("/api/v1", at) },
+		func(ctx context.Context, _ chart, a question) (*Answer, error) {
+			return d.answer(ctx, d.cfg.Store, "", a)
+		})
+}
+
+func (d *Dashboard) overview(w http.ResponseWriter, r *http.Request) error {
+	s, at, err := d.pageSpan(r)
 	if err != nil {
 		return err
 	}
-	at := spanOf(q, s)
 	body := overviewBody{Range: rangeTitle(s), NewsHref: "/api/v1/new?" + at.Encode()}
 	var news *News
 	err = each(r.Context(), 3, func(ctx context.Context, i int) (err error) {
 		switch i {
 		case 0:
-			body.Sections, err = d.figuresFor(ctx, func(c chart) bool { return c.Overview },
-				func(c chart) string { return c.path("/api/v1", at) },
-				func(ctx context.Context, _ chart, a question) (*Answer, error) {
-					return d.answer(ctx, d.cfg.Store, "", a)
-				})
+			body.Sections, err = d.publicFigures(ctx, at, func(c chart) bool { return c.Overview })
+			for i, v := range body.Sections {
+				body.Sections[i].More = v.Page + "?" + at.Encode()
+			}
 		case 1:
 			body.Tiles, body.Empty, err = d.tiles(ctx, s, at)
 		case 2:
@@ -206,6 +222,38 @@ func (d *Dashboard) overview(w http.ResponseWriter, r *http.Request) error {
 	return d.render(w, r, "overview.html", page{
 		Title: "Overview", Path: "/", Live: true, Script: true, Ranges: switchTo("/", s, nil), Body: body,
 	}, http.StatusOK)
+}
+
+// A topicBody fills topic.html.
+type topicBody struct {
+	Title, Lead string
+	Tiles       []tile
+	Sections    []sectionView
+}
+
+// topic answers with the page of all charts of t.
+func (d *Dashboard) topic(t topic) handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		s, at, err := d.pageSpan(r)
+		if err != nil {
+			return err
+		}
+		body := topicBody{Title: t.Title, Lead: fmt.Sprintf(t.Lead, "in the "+rangeTitle(s))}
+		err = each(r.Context(), 2, func(ctx context.Context, i int) (err error) {
+			if i == 0 {
+				body.Sections, err = d.publicFigures(ctx, at, func(c chart) bool { return c.page() == t.Path })
+			} else {
+				body.Tiles, err = d.partTiles(ctx, t.Path, s, at)
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		return d.render(w, r, "topic.html", page{
+			Title: t.Nav, Path: t.Path, Live: true, Script: true, Ranges: switchTo(t.Path, s, nil), Body: body,
+		}, http.StatusOK)
+	}
 }
 
 // defaultRange is a day, or an hour where counting began less than two hours ago.

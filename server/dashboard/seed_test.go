@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/binary"
+	"fmt"
 	"io"
 	"log/slog"
 	"math"
@@ -282,7 +283,78 @@ func plausible(t testing.TB, s store.Store, at time.Time, length time.Duration) 
 			ro.fact(w, wire.InstancesContainer, dims(wire.InstancesContainer, c.name), "", uint64(float64(instances)*c.weight))
 		}
 	}
+	ro.everything(from, at, rnd)
+	ro.countries(countries, rnd)
 	ro.commit(t, s)
+}
+
+// everything counts something for each metric that has nothing yet, so that a
+// metric is on its page as soon as it is in the dictionary.
+func (ro rollup) everything(from, at time.Time, rnd *rand.Rand) {
+	has := map[wire.MetricID]bool{}
+	for k := range ro {
+		has[k.Metric] = true
+	}
+	for _, m := range wire.Metrics() {
+		if has[m.ID] {
+			continue
+		}
+		// The cells of the first values of each dimension, the first the most.
+		cells := []wire.Dims{{}}
+		weights := []float64{1}
+		for i, d := range m.Dims {
+			var more []wire.Dims
+			var heavier []float64
+			for j, c := range cells {
+				for v := 1; v <= min(len(d.Values)-1, max(2, 8-2*i)); v++ {
+					c[i] = wire.Value(v)
+					more = append(more, c)
+					heavier = append(heavier, weights[j]*math.Pow(float64(v), -0.8-0.3*rnd.Float64()))
+				}
+			}
+			cells, weights = more, heavier
+		}
+		for w := from; w.Before(at.Add(-time.Minute)); w = w.Add(30 * time.Minute) {
+			for i, c := range cells {
+				n := uint64(5000*weights[i]*(1+0.1*rnd.NormFloat64())) + 1
+				switch {
+				case m.Kind == wire.KindHistogram || m.Kind == wire.KindPeak:
+					ro.observe(w, m.ID, c, n, 1200)
+				case m.Kind == wire.KindCounter:
+					ro.count(w, m.ID, c, n, 250)
+				case m.Kind == wire.KindInstances && m.Label != "":
+					ro.fact(w, m.ID, c, "v1.2.3", uint64(200*weights[i])+1)
+				case m.Kind == wire.KindInstances:
+					ro.fact(w, m.ID, c, "", uint64(200*weights[i])+1)
+				}
+			}
+		}
+	}
+}
+
+// countries splits by country what charts show by country.
+func (ro rollup) countries(countries []weighted, rnd *rand.Rand) {
+	metrics := dashboard.ByCountry()
+	var of []*store.Row
+	for _, r := range ro {
+		if r.Facet == wire.All && metrics[r.Metric] {
+			of = append(of, r)
+		}
+	}
+	slices.SortFunc(of, func(x, y *store.Row) int { return compareKeys(x.Key, y.Key) })
+	skew := map[string]float64{}
+	for _, r := range of {
+		for _, c := range countries {
+			k := fmt.Sprint(r.Metric, r.Dims, c.name)
+			if skew[k] == 0 {
+				skew[k] = 0.6 + 0.8*rnd.Float64()
+			}
+			key := r.Key
+			key.Facet, key.Value = wire.Country, c.name
+			n := uint64(float64(r.Count) * c.weight * skew[k])
+			ro[key] = &store.Row{Key: key, Count: n, Reports: r.Reports/10 + 1, Top: n / 20}
+		}
+	}
 }
 
 func mixed(id uint64, w time.Time) bool { return (id+uint64(w.Unix()/300))%3 == 0 }

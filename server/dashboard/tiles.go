@@ -5,7 +5,9 @@ import (
 	"html/template"
 	"math"
 	"net/url"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/caddy-evergreen/evergreen/wire"
@@ -23,25 +25,54 @@ type tile struct {
 	Href         string // of its data
 }
 
-// part is the share of one value of a dimension in a metric.
+// part is the share of some values of a dimension in a metric.
 type part struct {
+	pages     string // that have it
 	id, title string
 	metric    wire.MetricID
 	dim       string
-	value     string
+	values    []string
 	note      string
 }
 
+var postQuantum = []string{"X25519MLKEM768", "SecP256r1MLKEM768", "SecP384r1MLKEM1024"}
+
 var parts = []part{
-	{"http3", "HTTP/3", wire.HTTPRequests, "protocol", "http/3", "of requests"},
-	{"ipv6", "IPv6", wire.HTTPRequestsTransport, "family", "ipv6", "of requests"},
-	{"tls13", "TLS 1.3", wire.TLSConnections, "tls_version", "TLS 1.3", "of handshakes"},
+	{"/ /traffic", "http3", "HTTP/3", wire.HTTPRequests, "protocol", []string{"http/3"}, "of requests"},
+	{"/ /traffic", "ipv6", "IPv6", wire.HTTPRequestsTransport, "family", []string{"ipv6"}, "of requests"},
+	{"/traffic", "encrypted", "Encrypted", wire.HTTPRequestsTransport, "transport", []string{"tls"}, "of requests"},
+	{"/ /tls", "tls13", "TLS 1.3", wire.TLSConnections, "tls_version", []string{"TLS 1.3"}, "of handshakes"},
+	{"/tls", "pq", "Post-quantum", wire.TLSGroups, "group", postQuantum, "of handshakes"},
+	{"/tls", "sni", "Server name", wire.TLSSNI, "presence", []string{"present"}, "of handshakes"},
+	{"/tls", "resumed", "Resumed", wire.TLSConnections, "resumption", []string{"resumed"}, "of handshakes"},
+}
+
+// partsOf are the parts on a page.
+func partsOf(page string) []part {
+	var ps []part
+	for _, p := range parts {
+		if slices.Contains(strings.Fields(p.pages), page) {
+			ps = append(ps, p)
+		}
+	}
+	return ps
+}
+
+// partTiles are a page's shares.
+func (d *Dashboard) partTiles(ctx context.Context, page string, s span, at url.Values) ([]tile, error) {
+	ps := partsOf(page)
+	ts := make([]tile, len(ps))
+	return ts, each(ctx, len(ps), func(ctx context.Context, i int) (err error) {
+		ts[i], err = d.partTile(ctx, ps[i], s, at)
+		return err
+	})
 }
 
 // tiles makes the headline numbers of the overview. nothing says that no
 // instance reported in the span.
 func (d *Dashboard) tiles(ctx context.Context, s span, at url.Values) (_ []tile, nothing bool, err error) {
-	ts := make([]tile, 3+len(parts))
+	shares := partsOf("/")
+	ts := make([]tile, 3+len(shares))
 	err = each(ctx, len(ts), func(ctx context.Context, i int) (err error) {
 		switch i {
 		case 0:
@@ -51,7 +82,7 @@ func (d *Dashboard) tiles(ctx context.Context, s span, at url.Values) (_ []tile,
 		case 2:
 			ts[i], err = d.latencyTile(ctx, s, at)
 		default:
-			ts[i], err = d.partTile(ctx, parts[i-3], s, at)
+			ts[i], err = d.partTile(ctx, shares[i-3], s, at)
 		}
 		return err
 	})
@@ -173,7 +204,7 @@ func (d *Dashboard) partTile(ctx context.Context, p part, s span, at url.Values)
 	of, all := map[time.Time]float64{}, map[time.Time]float64{}
 	for _, r := range now.Rows {
 		all[*r.Time] += float64(r.Count)
-		if r.Group[p.dim] == p.value {
+		if slices.Contains(p.values, r.Group[p.dim]) {
 			of[*r.Time] += float64(r.Count)
 		}
 	}
@@ -196,7 +227,7 @@ func fraction(ans *Answer, p part) float64 {
 	var of, all float64
 	for _, r := range ans.Rows {
 		all += float64(r.Count)
-		if r.Group[p.dim] == p.value {
+		if slices.Contains(p.values, r.Group[p.dim]) {
 			of += float64(r.Count)
 		}
 	}

@@ -17,7 +17,9 @@ if (!base || !out) {
 }
 await mkdir(out, { recursive: true });
 const profile = await mkdtemp(join(tmpdir(), "evergreen-browser-"));
-const paths = ["/", "/?range=1h", "/dictionary", "/privacy", ...extra];
+const nav = await (await fetch(base + "/")).text();
+const topics = [...nav.slice(nav.indexOf('<nav aria-label="Pages">'), nav.indexOf("</nav>")).matchAll(/href="(\/[a-z]+)"/g)].map((m) => m[1]);
+const paths = ["/", "/?range=1h", ...topics, ...extra];
 const problems = [];
 
 const browser = await chromium.launch({

@@ -1,0 +1,124 @@
+package dashboard
+
+import (
+	"cmp"
+	"slices"
+	"strconv"
+)
+
+const (
+	maxSplitRows = 10
+	maxSplitCols = 6
+)
+
+// A splitRow is a row of a split while it is added up.
+type splitRow struct {
+	name   string
+	counts map[string]uint64 // by column
+	total  uint64
+	faint  bool
+}
+
+// split turns rows by two words into a table: a row for each value of one, and
+// in it the shares of the other's. Columns beyond the largest are one, and so
+// are rows; what the API gives as rest belongs to no row.
+func (f *figure) split(a question) {
+	rowWord := ""
+	for _, w := range a.words() {
+		if w != f.Columns {
+			rowWord = w
+		}
+	}
+	byName := map[string]*splitRow{}
+	var rows []*splitRow
+	columns := map[string]uint64{}
+	var beyond uint64
+	for _, r := range f.Answer.Rows {
+		if r.Rest || r.Suppressed {
+			beyond += r.Count
+			continue
+		}
+		name := display(rowWord, r.Group[rowWord], a.facet)
+		row := byName[name]
+		if row == nil {
+			row = &splitRow{name: name, counts: map[string]uint64{}}
+			byName[name] = row
+			rows = append(rows, row)
+		}
+		column := r.Group[f.Columns]
+		row.counts[column] += r.Count
+		row.total += r.Count
+		columns[column] += r.Count
+	}
+	slices.SortStableFunc(rows, func(x, y *splitRow) int { return cmp.Compare(y.total, x.total) })
+	if len(rows) > maxSplitRows {
+		more := &splitRow{name: "Everything else", counts: map[string]uint64{}, faint: true}
+		for _, r := range rows[maxSplitRows:] {
+			more.total += r.total
+			for c, n := range r.counts {
+				more.counts[c] += n
+			}
+		}
+		rows = append(rows[:maxSplitRows], more)
+	}
+	names, folded := splitColumns(columns)
+
+	f.Head = []string{f.wordNoun(rowWord, a), f.counted(a)}
+	for _, c := range names {
+		f.Legend = append(f.Legend, display(f.Columns, c, a.facet))
+	}
+	if folded {
+		f.Legend = append(f.Legend, "Everything else")
+	}
+	f.Head = append(f.Head, f.Legend...)
+	for _, r := range rows {
+		row := figureRow{Name: r.name, Cells: []string{whole(r.total)}, Faint: r.faint}
+		var from uint64
+		add := func(i int, n uint64) {
+			row.Cells = append(row.Cells, percent(float64(n)/float64(max(r.total, 1))))
+			if n > 0 {
+				class := "p" + strconv.Itoa(i)
+				if i == len(names) {
+					class = "rest"
+				}
+				row.Parts = append(row.Parts, figurePart{class, of100(from, r.total), of100(n, r.total)})
+			}
+			from += n
+		}
+		for i, c := range names {
+			add(i, r.counts[c])
+		}
+		if folded {
+			add(len(names), r.total-from)
+		}
+		f.Rows = append(f.Rows, row)
+	}
+	if beyond > 0 {
+		f.More = whole(beyond) + " are in groups too small to be told apart here."
+	}
+}
+
+// splitColumns are the values that get a column of their own, the largest
+// first, "other" never before a named one.
+func splitColumns(counts map[string]uint64) (names []string, folded bool) {
+	for c := range counts {
+		names = append(names, c)
+	}
+	slices.SortFunc(names, func(x, y string) int {
+		if (x == "other") != (y == "other") {
+			if x == "other" {
+				return 1
+			}
+			return -1
+		}
+		return cmp.Or(cmp.Compare(counts[y], counts[x]), cmp.Compare(x, y))
+	})
+	if len(names) > maxSplitCols {
+		return names[:maxSplitCols-1], true
+	}
+	return names, false
+}
+
+func of100(n, of uint64) string {
+	return strconv.FormatFloat(100*float64(n)/float64(max(of, 1)), 'f', 2, 64)
+}
