@@ -10,7 +10,7 @@ var clientsCharts = []chart{
 	{ID: "systems", Section: "clients", Title: "Operating systems", Doc: "Requests in the range by the client's system.",
 		Form: rank, Metric: wire.ClientPlatforms, Ask: "by=client_os&limit=8", Own: true},
 	{ID: "bots", Section: "clients", Title: "Bots", Doc: "Requests of bots in the range.",
-		Form: rank, Metric: wire.ClientBots, Ask: "by=bot,bot_class&limit=8", Own: true},
+		Form: rank, Metric: wire.ClientBots, Ask: "by=bot,bot_class&limit=8", Overview: true, Own: true},
 	{ID: "tools", Section: "clients", Title: "Tools and libraries", Doc: "Requests of command-line tools and HTTP libraries in the range.",
 		Form: rank, Metric: wire.ClientTools, Ask: "by=tool&limit=8", Own: true},
 }

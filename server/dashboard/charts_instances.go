@@ -14,7 +14,7 @@ var instancesCharts = []chart{
 	{ID: "deployments", Section: "instances", Title: "Deployments", Doc: "Different instances in the range by what they seem to serve, guessed on the instance.",
 		Form: rank, Metric: wire.InstancesActive, Ask: "facet=deployment&by=value&limit=8"},
 	{ID: "features", Section: "instances", Title: "Features in use", Doc: "Instances that use a feature, in the newest complete period. One instance may use several.",
-		Form: rank, Metric: wire.InstancesFeatures, Ask: "by=feature&period=latest&limit=8", Overview: true},
+		Form: rank, Metric: wire.InstancesFeatures, Ask: "by=feature&period=latest&limit=8"},
 	{ID: "plugins", Section: "instances", Title: "Plugins", Doc: "Instances that have a plugin compiled in, in the newest complete period.",
 		Form: rank, Metric: wire.InstancesPlugins, Ask: "by=label&period=latest&limit=8"},
 	{ID: "go", Section: "instances", Title: "Go versions", Doc: "Instances by the Go version they were built with, in the newest complete period.",

@@ -8,7 +8,7 @@ var trafficCharts = []chart{
 	{ID: "classes", Section: "traffic", Title: "Status classes", Doc: "Share of requests by the first digit of the status code.",
 		Form: share, Metric: wire.HTTPRequestsMethod, Ask: "by=time,status_class", Overview: true, Own: true},
 	{ID: "statuses", Section: "traffic", Title: "Status codes", Doc: "Requests in the range by exact status code; other was aborted before it had one.",
-		Form: rank, Metric: wire.HTTPRequests, Ask: "by=status&limit=8", Own: true},
+		Form: rank, Metric: wire.HTTPRequests, Ask: "by=status&limit=8", Overview: true, Own: true},
 	{ID: "methods", Section: "traffic", Title: "Methods", Doc: "Requests in the range by method.",
 		Form: rank, Metric: wire.HTTPRequestsMethod, Ask: "by=method&limit=8", Own: true},
 	{ID: "roles", Section: "traffic", Title: "Sites and redirects", Doc: "Requests to configured sites, and to the server that Caddy adds to redirect HTTP to HTTPS.",
@@ -33,7 +33,7 @@ var trafficCharts = []chart{
 		Form: rank, Metric: wire.HTTPRequestsTransport, Ask: "by=transport", Own: true},
 
 	{ID: "families-protocol", Section: "network", Title: "HTTP version by address family", Doc: "Requests in the range by the address family of their connection and HTTP version.",
-		Form: split, Metric: wire.HTTPRequestsTransport, Ask: "by=family,protocol", Columns: "protocol"},
+		Form: split, Metric: wire.HTTPRequestsTransport, Ask: "by=family,protocol", Columns: "protocol", Overview: true},
 	{ID: "ipv6-country", Section: "network", Title: "IPv6 by country", Doc: "Requests in the range by the country of the server and the address family of the connection.",
 		Form: split, Metric: wire.HTTPRequestsTransport, Ask: "facet=country&by=value,family&limit=60", Columns: "family"},
 	{ID: "upgrades", Section: "network", Title: "Upgrades", Doc: "Connections or streams that a request turned into another protocol.",

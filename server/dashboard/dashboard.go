@@ -134,6 +134,7 @@ func (d *Dashboard) table() []route {
 		{path: "/{$}", handle: d.overview},
 		{path: "/instance/{id}", private: true, handle: d.instancePage},
 		{path: "/dictionary", handle: d.dictionary},
+		{path: "/questions", handle: d.questionsPage},
 		{path: "/privacy", handle: d.privacyPage},
 		{path: "/assets/{name}", handle: d.asset},
 		{path: "/api/v1/metrics", api: true, handle: d.apiMetrics},

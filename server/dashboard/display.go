@@ -26,7 +26,16 @@ func display(word, value string, facet wire.Facet) string {
 			return "No User-Agent"
 		}
 		return map[string]string{"browser": "Browsers", "bot": "Bots", "tool": "Tools", "app": "Apps", "other": "Other"}[value]
-	case "phase", "resumption", "role", "deployment", "container":
+	case "client_family":
+		if s, ok := clientFamilies[value]; ok {
+			return s
+		}
+	case "tls_library":
+		if s, ok := tlsLibraries[value]; ok {
+			return s
+		}
+	case "phase", "resumption", "role", "deployment", "container", "presence", "verdict", "upgrade",
+		"incident_kind", "behaviour", "scan_class":
 		return capital(strings.ReplaceAll(value, "_", " "))
 	case "status":
 		if s, ok := statusTexts[value]; ok {
@@ -75,4 +84,16 @@ func title(words []string, r Row, facet wire.Facet) string {
 		return r.Group["bot"] + " · " + r.Group["bot_class"]
 	}
 	return strings.Join(parts, " ")
+}
+
+var clientFamilies = map[string]string{
+	"unknown": "No request", "none": "No User-Agent", "chromium": "Chromium browsers", "firefox": "Firefox",
+	"safari": "Safari", "internet-explorer": "Internet Explorer", "browser": "Other browsers", "search-bot": "Search bots",
+	"bot": "Other bots", "go": "Go", "python": "Python", "java": "Java", "node": "Node.js", "php": "PHP", "ruby": "Ruby",
+	"dotnet": ".NET", "tool": "Other tools", "app": "Apps", "other": "Other",
+}
+
+var tlsLibraries = map[string]string{
+	"unknown": "Unknown", "boringssl": "BoringSSL", "nss": "NSS", "apple": "Apple", "openssl": "OpenSSL", "gnutls": "GnuTLS",
+	"go": "Go", "java": "Java", "schannel": "SChannel", "rustls": "rustls", "mbedtls": "Mbed TLS", "wolfssl": "wolfSSL", "other": "Other",
 }

@@ -1,10 +1,14 @@
 package dashboard
 
 import (
+	"flag"
 	"strings"
 
 	"github.com/caddy-evergreen/evergreen/wire"
 )
+
+// Update has tests write their golden files anew.
+var Update = flag.Bool("update", false, "write the golden files anew")
 
 // Paths are the dashboard's, as its table has them.
 func Paths() []string {

@@ -217,6 +217,9 @@ func (f *figure) wordNoun(word string, a question) string {
 	case "client_family":
 		return "Client"
 	}
+	if rest, ok := strings.CutPrefix(word, "tls_"); ok {
+		return "TLS " + strings.ReplaceAll(rest, "_", " ")
+	}
 	return capital(strings.ReplaceAll(word, "_", " "))
 }
 

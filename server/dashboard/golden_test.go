@@ -2,7 +2,6 @@ package dashboard_test
 
 import (
 	"bytes"
-	"flag"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -16,8 +15,6 @@ import (
 	"github.com/caddy-evergreen/evergreen/server/dashboard"
 	"github.com/caddy-evergreen/evergreen/wire"
 )
-
-var update = flag.Bool("update", false, "write the golden files anew")
 
 // TestSuppression has the API and the page keep small groups to themselves.
 func TestSuppression(t *testing.T) {
@@ -91,7 +88,7 @@ func element(t *testing.T, page, id string) string {
 func golden(t *testing.T, name, got string) {
 	t.Helper()
 	path := filepath.Join("testdata", name)
-	if *update {
+	if *dashboard.Update {
 		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
 			t.Fatal(err)
 		}

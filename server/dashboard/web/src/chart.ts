@@ -23,15 +23,19 @@ const meaning: Record<string, string> = {
   "http/3": "--s0", "http/2": "--s1", "http/1.1": "--s2", "http/1.0": "--s3",
   ipv6: "--s0", ipv4: "--s1", unix: "--s3",
   browser: "--s0", bot: "--s2", tool: "--s3", app: "--s1", none: "--s5",
+  h3: "--s0", h2: "--s1", present: "--s0", absent: "--s2",
+  consistent: "--s0", inconsistent: "--s4", unknown: "--s-rest",
   other: "--s-rest",
   "0.5": "--s0", "0.9": "--s1", "0.99": "--s2",
 };
 
 function palette(series: Series[]): string[] {
   const style = getComputedStyle(document.documentElement);
+  const named = series.map((s) => s.key.startsWith("\u0000") ? "--s-rest" : meaning[s.key]);
+  const free = Array.from({ length: 8 }, (_, i) => `--s${i}`).filter((c) => !named.includes(c));
   let next = 0;
-  return series.map((s) => {
-    const name = s.key.startsWith("\u0000") ? "--s-rest" : (meaning[s.key] ?? `--s${next++ % 8}`);
+  return named.map((given) => {
+    const name = given ?? (free.length ? free[next++ % free.length] : "--s-rest")!;
     return style.getPropertyValue(name).trim();
   });
 }
@@ -78,7 +82,7 @@ export class Chart {
       textStyle: { fontFamily: getComputedStyle(document.body).fontFamily },
       grid: { left: 8, right: 14, top: series.length > 1 ? 40 : 16, bottom: 8, outerBoundsMode: "same", outerBoundsContain: "axisLabel" },
       legend: series.length > 1
-        ? { type: "plain", left: 4, top: 0, itemWidth: 10, itemHeight: 10, itemGap: 14, icon: "roundRect", textStyle: { color: soft, fontSize: 12 }, inactiveColor: this.colour("--s-rest") }
+        ? { type: "scroll", pageTextStyle: { color: soft }, pageIconColor: soft, pageIconInactiveColor: this.colour("--line"), left: 4, right: 4, top: 0, itemWidth: 10, itemHeight: 10, itemGap: 14, icon: "roundRect", textStyle: { color: soft, fontSize: 12 }, inactiveColor: this.colour("--s-rest") }
         : { show: false },
       tooltip: {
         trigger: "axis",

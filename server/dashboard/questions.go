@@ -1,0 +1,85 @@
+package dashboard
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+
+	"github.com/caddy-evergreen/evergreen/wire"
+)
+
+// An asked question is what people want to know, and the charts that answer it.
+type asked struct {
+	ID     string
+	Title  string
+	Doc    string // what the answer means and what it can't say
+	Charts []string
+}
+
+// An answerLine is a chart as an answer: what it counts, where it is, and how
+// the API is asked for it.
+type answerLine struct{ Title, Metric, Chart, Query string }
+
+// lines are the charts of q.
+func (q *asked) lines() []answerLine {
+	var ls []answerLine
+	for _, c := range charts {
+		if slices.Contains(q.Charts, c.ID) {
+			ls = append(ls, answerLine{c.Title, wire.MetricByID(c.Metric).Name, c.page() + "#chart-" + c.ID,
+				c.path("/api/v1", url.Values{"range": {"24h"}})})
+		}
+	}
+	return ls
+}
+
+// A questionView fills a section of questions.html.
+type questionView struct {
+	asked
+	Lines []answerLine
+}
+
+func questionViews() []questionView {
+	var vs []questionView
+	for _, q := range questions {
+		vs = append(vs, questionView{q, q.lines()})
+	}
+	return vs
+}
+
+func (d *Dashboard) questionsPage(w http.ResponseWriter, r *http.Request) error {
+	if err := plainURL(r); err != nil {
+		return err
+	}
+	return d.render(w, r, "questions.html", page{Title: "Questions", Path: "/questions", Body: questionViews()}, http.StatusOK)
+}
+
+// questions is what the data set is for. docs/questions.md is made of it.
+var questions = []asked{
+	{"fleet", "Which Caddy servers are there, and what do they run?",
+		"Instances that reported, by version, place, platform and set-up. What an instance serves is guessed on the instance; only the verdict leaves it.",
+		[]string{"active", "versions", "countries", "platforms", "deployments", "features", "plugins", "go", "containers", "protocols-enabled", "sites", "adapters", "installations", "inits", "uptimes", "memory", "cpus", "cpu-features", "kernels", "modules"}},
+	{"requests", "What is asked of them, over which protocol, and how is it answered?",
+		"Requests by HTTP version, method and status; requests that the redirect server answers are told apart.",
+		[]string{"protocols", "classes", "statuses", "methods", "roles", "upgrades"}},
+	{"speed", "How fast are the answers, and how large?",
+		"Times are the server's own: what the network adds is not in them.",
+		[]string{"first-byte", "first-byte-protocol", "duration-protocol", "request-size", "response-size"}},
+	{"load", "How much goes on at once?",
+		"The most requests and connections at the same time in a window of five minutes; a mean over instances, never one instance's maximum.",
+		[]string{"peak-requests", "peak-connections", "connections"}},
+	{"clients", "Who asks?",
+		"As the User-Agent claims, looked up in a fixed list on the instance.",
+		[]string{"kinds", "browsers", "systems", "bots", "tools"}},
+	{"negotiated", "What is negotiated?",
+		"What clients and Caddy agreed on in handshakes that were completed.",
+		[]string{"tls", "groups", "groups-version", "groups-country", "ciphers", "resumption", "alpn", "sni"}},
+	{"adoption", "How often is SNI used? IPv6? HTTP/3? Post-quantum key exchange?",
+		"Shares of handshakes (SNI, key exchange), of connections and of requests (IPv6, HTTP/3). Places are those of the servers, not of the clients, whose addresses never leave an instance.",
+		[]string{"sni", "families", "families-protocol", "ipv6-country", "transport", "protocols", "connections", "groups", "groups-country"}},
+	{"inside", "What goes wrong inside Caddy?",
+		"Never the text of an error.",
+		[]string{"handler-errors", "panics", "aborted"}},
+	{"telemetry", "Is anything missing from these numbers?",
+		"Reports that could not be delivered in time and were dropped; the instance counts them and says so later.",
+		[]string{"dropped", "dropped-windows"}},
+}
