@@ -14,8 +14,10 @@ const (
 	line    form = "line"    // over time, each series for itself
 	area    form = "area"    // over time, series stacked
 	share   form = "share"   // over time, series as parts of 100 %
+	portion form = "portion" // over time, series as parts of the one called Whole
 	columns form = "columns" // one column, or one for each quantile, a group
 	rank    form = "rank"    // a table with bars: needs no script
+	matrix  form = "matrix"  // a table of shares of a whole each, which may overlap: needs no script
 	split   form = "split"   // a table of shares, each row parts of 100 %: needs no script
 )
 
@@ -28,9 +30,14 @@ type chart struct {
 	Form    form
 	Metric  wire.MetricID
 	Ask     string // the question's other parameters, as in a URL
-	// Columns is the word of a split's question whose values are its columns;
-	// the other one's are its rows.
+	// Columns is the word of a split's or matrix's question whose values are its
+	// columns; the other one's are its rows.
 	Columns string
+	// Whole is the value of Columns, or in a portion of the only word, that
+	// counts all. Where events are in several groups, Base is the metric that
+	// counts each once.
+	Whole string
+	Base  wire.MetricID
 	// Of heads the column of counts; "" goes by the metric.
 	Of string
 	// Quantiles asks /api/v1/quantiles; the series are quantiles, or groups if
@@ -101,8 +108,33 @@ func (c *chart) path(base string, extra url.Values) string {
 	return base + end + q.Encode()
 }
 
+// base is the question of how many events there were in all, each once: for a
+// matrix by its rows.
+func (c *chart) base(a question) chart {
+	b := chart{ID: c.ID, Form: rank, Metric: c.Base}
+	if c.Form == matrix {
+		b.Ask = "limit=1000&by=" + c.rowWord(a)
+		if a.facet != wire.All {
+			b.Ask += "&facet=" + a.facet.String()
+		}
+	}
+	return b
+}
+
+// rowWord is the word of a split's or matrix's question that is not Columns.
+func (c *chart) rowWord(a question) string {
+	for _, w := range a.words() {
+		if w != c.Columns {
+			return w
+		}
+	}
+	return ""
+}
+
 // Canvas reports whether a script draws the chart.
-func (c *chart) Canvas() bool { return c.Form != rank && c.Form != split }
+func (c *chart) Canvas() bool { return c.overTime() || c.Form == columns }
 
 // overTime reports whether the chart's first axis is time.
-func (c *chart) overTime() bool { return c.Form == line || c.Form == area || c.Form == share }
+func (c *chart) overTime() bool {
+	return c.Form == line || c.Form == area || c.Form == share || c.Form == portion
+}

@@ -35,13 +35,14 @@ type figureRow struct {
 	Faint bool // not a group like others
 }
 
-// A figurePart is a piece of a split's bar, in percent.
-type figurePart struct{ Class, From, Width string }
+// A figurePart is a piece of a split's bar, in percent, or a matrix's cell.
+type figurePart struct{ Class, From, Width, Text string }
 
 // maxTimes is how many periods a page's table shows; the data has all.
 const maxTimes = 24
 
-func newFigure(c chart, href string, a question, ans *Answer) (*figure, error) {
+// newFigure makes a chart's figure. base answers the chart's base, if it has one.
+func newFigure(c chart, href string, a question, ans, base *Answer) (*figure, error) {
 	f := &figure{chart: c, Href: href, Answer: ans, Empty: len(ans.Rows) == 0}
 	if err := f.name(a); err != nil {
 		return nil, err
@@ -51,10 +52,12 @@ func newFigure(c chart, href string, a question, ans *Answer) (*figure, error) {
 		f.times(a)
 	case c.Form == split:
 		f.split(a)
+	case c.Form == matrix:
+		f.matrix(a, base)
 	case a.quantiles != nil:
 		f.quantiles(a)
 	default:
-		f.rank(a)
+		f.rank(a, base)
 	}
 	return f, nil
 }
@@ -98,7 +101,7 @@ var severalGroups = map[wire.MetricID]bool{
 	wire.InstancesCPUFeatures: true, wire.InstancesProtocols: true,
 }
 
-func (f *figure) rank(a question) {
+func (f *figure) rank(a question, base *Answer) {
 	f.Head = []string{f.noun(a), f.counted(a), "Share"}
 	var most uint64
 	for _, r := range f.Answer.Rows {
@@ -108,8 +111,10 @@ func (f *figure) rank(a question) {
 	}
 	// Where one instance or event is in several groups, shares of their sum
 	// would say nothing.
-	several := severalGroups[a.metric.ID]
-	if several {
+	several, of := severalGroups[a.metric.ID] || base != nil, f.Answer.Total
+	if base != nil {
+		of = base.Total
+	} else if several {
 		f.Head = f.Head[:2]
 	}
 	for _, r := range f.Answer.Rows {
@@ -117,8 +122,8 @@ func (f *figure) rank(a question) {
 			continue
 		}
 		row := figureRow{Name: title(a.words(), r, a.facet), Cells: []string{whole(r.Count)}, Faint: r.Rest || r.Suppressed}
-		if !several {
-			row.Cells = append(row.Cells, percent(float64(r.Count)/float64(max(f.Answer.Total, 1))))
+		if !several || base != nil {
+			row.Cells = append(row.Cells, percent(float64(min(r.Count, max(of, 1)))/float64(max(of, 1))))
 		}
 		if most > 0 {
 			row.Bar = strconv.FormatFloat(min(100, 100*float64(r.Count)/float64(most)), 'f', 2, 64)

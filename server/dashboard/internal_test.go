@@ -41,8 +41,24 @@ func TestCharts(t *testing.T) {
 		if (c.Form == columns) != (a.quantiles != nil && !c.overTime()) {
 			t.Errorf("%s: columns are for quantiles of groups", c.ID)
 		}
-		if words := a.words(); c.Form == split && (len(words) != 2 || !slices.Contains(words, c.Columns)) {
-			t.Errorf("%s: a split needs two words, one of them its columns", c.ID)
+		if words := a.words(); (c.Form == split || c.Form == matrix) && (len(words) != 2 || !slices.Contains(words, c.Columns)) {
+			t.Errorf("%s: a table of shares needs two words, one of them its columns", c.ID)
+		}
+		if c.Form == portion && (len(a.byDims) != 1 || !a.metric.Dims[a.byDims[0]].Has(c.Whole)) {
+			t.Errorf("%s: %q is nothing to be a part of", c.ID, c.Whole)
+		}
+		if c.Form == matrix && (c.Base == 0) == (c.Whole == "") {
+			t.Errorf("%s: a matrix has either a whole or a base", c.ID)
+		}
+		if c.Base != 0 {
+			base := c.base(a)
+			u, err := url.Parse(base.path("/api/v1", url.Values{"range": {"24h"}}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := d.parseQuestion(u.Query(), false); err != nil {
+				t.Errorf("%s: its base: %v", c.ID, err)
+			}
 		}
 		if c.Own && (a.metric.Kind.FromServer() || a.facet != wire.All) {
 			t.Errorf("%s: an instance's own reports don't have that", c.ID)

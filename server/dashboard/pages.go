@@ -109,24 +109,17 @@ func (d *Dashboard) figuresFor(ctx context.Context, on func(chart) bool, href fu
 	figures := make([]*figure, len(wanted))
 	err := each(ctx, len(wanted), func(ctx context.Context, i int) error {
 		c := wanted[i]
-		u := href(c)
-		parsed, err := url.Parse(u)
+		a, ans, err := d.chartAnswer(ctx, c, href, ask)
 		if err != nil {
 			return err
 		}
-		q := parsed.Query()
-		for _, p := range linkParams {
-			q.Del(p)
+		var base *Answer
+		if c.Base != 0 {
+			if _, base, err = d.chartAnswer(ctx, c.base(a), href, ask); err != nil {
+				return err
+			}
 		}
-		a, err := d.parseQuestion(q, c.Quantiles)
-		if err != nil {
-			return err
-		}
-		ans, err := ask(ctx, c, a)
-		if err != nil {
-			return err
-		}
-		figures[i], err = newFigure(c, u, a, ans)
+		figures[i], err = newFigure(c, href(c), a, ans, base)
 		return err
 	})
 	if err != nil {
@@ -145,6 +138,25 @@ func (d *Dashboard) figuresFor(ctx context.Context, on func(chart) bool, href fu
 		}
 	}
 	return views, nil
+}
+
+// chartAnswer asks what c asks.
+func (d *Dashboard) chartAnswer(ctx context.Context, c chart, href func(chart) string,
+	ask func(context.Context, chart, question) (*Answer, error)) (question, *Answer, error) {
+	u, err := url.Parse(href(c))
+	if err != nil {
+		return question{}, nil, err
+	}
+	q := u.Query()
+	for _, p := range linkParams {
+		q.Del(p)
+	}
+	a, err := d.parseQuestion(q, c.Quantiles)
+	if err != nil {
+		return question{}, nil, err
+	}
+	ans, err := ask(ctx, c, a)
+	return a, ans, err
 }
 
 // An overviewBody fills overview.html.

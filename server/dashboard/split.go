@@ -2,13 +2,15 @@ package dashboard
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strconv"
 )
 
 const (
-	maxSplitRows = 10
-	maxSplitCols = 6
+	maxSplitRows  = 10
+	maxSplitCols  = 6
+	maxMatrixRows = 14
 )
 
 // A splitRow is a row of a split while it is added up.
@@ -23,12 +25,7 @@ type splitRow struct {
 // in it the shares of the other's. Columns beyond the largest are one, and so
 // are rows; what the API gives as rest belongs to no row.
 func (f *figure) split(a question) {
-	rowWord := ""
-	for _, w := range a.words() {
-		if w != f.Columns {
-			rowWord = w
-		}
-	}
+	rowWord := f.rowWord(a)
 	byName := map[string]*splitRow{}
 	var rows []*splitRow
 	columns := map[string]uint64{}
@@ -81,7 +78,7 @@ func (f *figure) split(a question) {
 				if i == len(names) {
 					class = "rest"
 				}
-				row.Parts = append(row.Parts, figurePart{class, of100(from, r.total), of100(n, r.total)})
+				row.Parts = append(row.Parts, figurePart{Class: class, From: of100(from, r.total), Width: of100(n, r.total)})
 			}
 			from += n
 		}
@@ -121,4 +118,57 @@ func splitColumns(counts map[string]uint64) (names []string, folded bool) {
 
 func of100(n, of uint64) string {
 	return strconv.FormatFloat(100*float64(n)/float64(max(of, 1)), 'f', 2, 64)
+}
+
+// matrix turns rows by two words into a table: a row for each value of one, and
+// in it the others as shares of a whole of the row, which is a column or base.
+func (f *figure) matrix(a question, base *Answer) {
+	rowWord := f.rowWord(a)
+	wholes := map[string]uint64{}
+	counts := map[string]map[string]uint64{}
+	columns := map[string]uint64{}
+	if base != nil {
+		for _, r := range base.Rows {
+			if !r.Rest && !r.Suppressed {
+				wholes[r.Group[rowWord]] = r.Count
+			}
+		}
+	}
+	for _, r := range f.Answer.Rows {
+		if r.Rest || r.Suppressed {
+			continue
+		}
+		row, column := r.Group[rowWord], r.Group[f.Columns]
+		if f.Whole != "" && column == f.Whole {
+			wholes[row] = r.Count
+			continue
+		}
+		if counts[row] == nil {
+			counts[row] = map[string]uint64{}
+		}
+		counts[row][column] = r.Count
+		columns[column] += r.Count
+	}
+	f.Head = []string{f.wordNoun(rowWord, a), f.counted(a)}
+	var names []string
+	for _, c := range a.metric.Dims[a.metric.Dim(f.Columns)].Values {
+		if columns[c] > 0 { // in the order of the vocabulary
+			names = append(names, c)
+			f.Head = append(f.Head, display(f.Columns, c, a.facet))
+		}
+	}
+	for _, row := range slices.SortedFunc(maps.Keys(wholes), func(x, y string) int {
+		return cmp.Or(cmp.Compare(wholes[y], wholes[x]), cmp.Compare(x, y))
+	}) {
+		if len(f.Rows) == maxMatrixRows {
+			f.More = "The data has more rows."
+			break
+		}
+		fr := figureRow{Name: display(rowWord, row, a.facet), Cells: []string{whole(wholes[row])}}
+		for _, c := range names {
+			n := min(counts[row][c], wholes[row]) // the two may be counted a moment apart
+			fr.Parts = append(fr.Parts, figurePart{Text: percent(float64(n) / float64(max(wholes[row], 1))), Width: of100(n, wholes[row])})
+		}
+		f.Rows = append(f.Rows, fr)
+	}
 }

@@ -28,6 +28,8 @@ export interface Reading {
   names: Record<string, string>;
   order: string[];
   mean: boolean;
+  /** The series that the others are parts of. */
+  whole: string | undefined;
 }
 
 export interface Series {

@@ -15,6 +15,7 @@ function reading(f: Figure): Reading {
     names: JSON.parse(f.dataset.names ?? "{}") as Record<string, string>,
     order: JSON.parse(f.dataset.order ?? "[]") as string[],
     mean: f.dataset.mean !== undefined,
+    whole: f.dataset.whole,
   };
 }
 

@@ -14,7 +14,7 @@ use([LineChart, BarChart, GridComponent, LegendComponent, MarkAreaComponent, Too
 type Option = ComposeOption<
   LineSeriesOption | BarSeriesOption | GridComponentOption | LegendComponentOption | TooltipComponentOption
 >;
-export type Kind = "line" | "area" | "share" | "columns";
+export type Kind = "line" | "area" | "share" | "portion" | "columns";
 
 // What has a meaning has its colour everywhere.
 const meaning: Record<string, string> = {
@@ -110,17 +110,22 @@ export class Chart {
   }
 
   private times(a: Answer): Option {
-    const series = overTime(a, this.reading);
-    const share = this.kind === "share";
+    const all = overTime(a, this.reading);
+    const portion = this.kind === "portion";
+    const share = this.kind === "share" || portion;
+    const series = portion ? all.filter((s) => s.key !== this.reading.whole) : all;
     const totals = new Map<number, number>();
-    for (const s of series) for (const [t, v] of s.points) totals.set(t, (totals.get(t) ?? 0) + (v ?? 0));
+    for (const s of all) {
+      if (portion && s.key !== this.reading.whole) continue;
+      for (const [t, v] of s.points) totals.set(t, (totals.get(t) ?? 0) + (v ?? 0));
+    }
     const colours = palette(series);
     const complete = Date.parse(a.complete);
     const to = Date.parse(a.to);
-    const stacked = this.kind !== "line";
+    const stacked = this.kind !== "line" && !portion;
     const few = Math.max(0, ...series.map((s) => s.points.length)) < 3;
     const axis = share
-      ? this.valueAxis((v) => Math.round(v) + "\u202f%", { min: 0, max: 100, interval: 25 })
+      ? this.valueAxis((v) => (portion ? +v.toFixed(2) : Math.round(v)) + "\u202f%", portion ? { min: 0 } : { min: 0, max: 100, interval: 25 })
       : this.valueAxis((v) => amount(v, a.unit), { minInterval: a.unit === "" && !this.reading.mean ? 1 : 0 });
     // Counting may have begun long after the range did.
     const first = Math.min(...series.flatMap((s) => (s.points[0] ? [s.points[0][0]] : [])));

@@ -53,7 +53,7 @@ async function open(options, path, label) {
 }
 
 // What a chart should show, worked out here from the API's answer once more.
-function expected(answer, kind, mean) {
+function expected(answer, kind, mean, whole) {
   const series = new Map();
   const times = [...new Set(answer.rows.map((r) => Date.parse(r.time)))].sort((a, b) => a - b);
   const put = (name, x, v) => { if (!series.has(name)) series.set(name, new Map()); series.get(name).set(x, v); };
@@ -67,6 +67,10 @@ function expected(answer, kind, mean) {
   if (kind === "share") {
     const all = new Map(times.map((t) => [t, [...series.values()].reduce((n, s) => n + (s.get(t) ?? 0), 0)]));
     for (const s of series.values()) for (const t of times) s.set(t, 100 * (s.get(t) ?? 0) / Math.max(all.get(t), 1));
+  } else if (kind === "portion") {
+    const all = series.get(whole) ?? new Map();
+    series.delete(whole);
+    for (const s of series.values()) for (const t of times) s.set(t, 100 * (s.get(t) ?? 0) / Math.max(all.get(t) ?? 0, 1));
   } else if (!answer.q && kind !== "columns") for (const s of series.values()) for (const t of times) if (!s.has(t)) s.set(t, 0);
   return [...series.values()].map((s) => [...s.values()].map((v) => +v.toPrecision(9)).sort((a, b) => a - b).join()).sort();
 }
@@ -80,14 +84,14 @@ async function charts(page, fail) {
     scrollTo(0, 0);
   });
   const figures = await page.evaluate(async () => Promise.all([...document.querySelectorAll("figure[data-chart]")].map(async (f) => ({
-    id: f.id, drawn: f.dataset.drawn, kind: f.dataset.kind, mean: "mean" in f.dataset, shown: f.shown?.(),
+    id: f.id, drawn: f.dataset.drawn, kind: f.dataset.kind, mean: "mean" in f.dataset, whole: f.dataset.whole, shown: f.shown?.(),
     paths: f.querySelectorAll(".canvas svg path").length, answer: await (await fetch(f.dataset.chart)).json(),
   }))));
   for (const f of figures) {
     if (f.drawn === "empty" && f.answer.rows.length === 0) continue;
     if (f.drawn !== "yes" || f.paths < 3) { fail(`${f.id} is not drawn (${f.drawn}, ${f.paths} paths)`); continue; }
     const got = f.shown.map((s) => s.data.map((d) => Array.isArray(d) ? d[1] : d).filter((v) => v !== null).map((v) => +v.toPrecision(9)).sort((a, b) => a - b).join()).sort();
-    const want = expected(f.answer, f.kind, f.mean);
+    const want = expected(f.answer, f.kind, f.mean, f.whole);
     if (JSON.stringify(got) !== JSON.stringify(want)) fail(`${f.id} shows ${JSON.stringify(got).slice(0, 200)} but the API gives ${JSON.stringify(want).slice(0, 200)}`);
   }
   return figures.filter((f) => f.drawn === "yes").length;
