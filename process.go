@@ -30,6 +30,7 @@ type processKey struct{}
 // its goroutine.
 type process struct {
 	rec     *recorder.Recorder
+	windows *windows // rec, with what is observed once a window
 	timing  wire.Timing
 	facts   *inventory.Collector
 	started time.Time
@@ -50,8 +51,9 @@ func newProcess(s settings) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
+	now := time.Now()
 	return &process{
-		rec: rec, timing: s.Timing, started: time.Now(),
+		rec: rec, windows: newWindows(rec, s.Timing, now), timing: s.Timing, started: now,
 		facts: inventory.New("/", os.Getenv), fallbacks: map[string]string{},
 	}, nil
 }
@@ -85,7 +87,7 @@ func (p *process) enter(a *App) error {
 		Endpoint: a.set.Endpoint,
 		Dir:      filepath.Join(caddy.AppDataDir(), "evergreen"),
 		Facts:    p.collectFacts,
-		Windows:  p.rec,
+		Windows:  p.windows,
 		Timing:   p.timing,
 		Log:      liveLogger(),
 	})
