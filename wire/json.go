@@ -51,9 +51,10 @@ type (
 		Plugin  bool   `json:"plugin,omitempty"`
 	}
 	windowJSON struct {
-		Start   int64        `json:"start"`
-		Seconds uint32       `json:"seconds"`
-		Series  []seriesJSON `json:"series,omitempty"`
+		Start     int64          `json:"start"`
+		Seconds   uint32         `json:"seconds"`
+		Series    []seriesJSON   `json:"series,omitempty"`
+		Incidents []incidentJSON `json:"incidents,omitempty"`
 	}
 	seriesJSON struct {
 		Metric string     `json:"metric"`
@@ -78,6 +79,9 @@ func EncodeJSON(r *Report) ([]byte, error) {
 		wj := windowJSON{Start: w.GetStart(), Seconds: w.GetSeconds()}
 		for _, s := range w.GetSeries() {
 			wj.Series = append(wj.Series, seriesToJSON(s))
+		}
+		for _, in := range w.GetIncidents() {
+			wj.Incidents = append(wj.Incidents, incidentToJSON(in))
 		}
 		j.Windows = append(j.Windows, wj)
 	}
@@ -113,6 +117,13 @@ func DecodeJSON(b []byte) (*Report, error) {
 				return nil, fmt.Errorf("decoding the report: windows[%d]: %w", i, err)
 			}
 			w.Series = append(w.Series, s)
+		}
+		for k, ij := range wj.Incidents {
+			in, err := incidentFromJSON(ij)
+			if err != nil {
+				return nil, fmt.Errorf("decoding the report: windows[%d].incidents[%d]: %w", i, k, err)
+			}
+			w.Incidents = append(w.Incidents, in)
 		}
 		r.Windows = append(r.Windows, w)
 	}

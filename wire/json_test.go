@@ -106,6 +106,8 @@ func TestDecodeJSONUnknownNames(t *testing.T) {
 func FuzzDecodeJSON(f *testing.F) {
 	b, _ := EncodeJSON(sampleReport())
 	f.Add(b)
+	b, _ = EncodeJSON(withIncidents(sampleIncident()))
+	f.Add(b)
 	f.Add([]byte(`{"windows":[{"series":[{"metric":"#12","cells":[{"of":{"#4":"#9"}}]}]}]}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r, err := DecodeJSON(b)

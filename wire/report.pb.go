@@ -106,10 +106,12 @@ func (x *Report) GetWindows() []*Window {
 // for seconds. A stop or restart inside a window yields two Windows with the
 // same start, which add up.
 type Window struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Start         int64                  `protobuf:"varint,1,opt,name=start,proto3" json:"start,omitempty"`
-	Seconds       uint32                 `protobuf:"varint,2,opt,name=seconds,proto3" json:"seconds,omitempty"`
-	Series        []*Series              `protobuf:"bytes,3,rep,name=series,proto3" json:"series,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Start   int64                  `protobuf:"varint,1,opt,name=start,proto3" json:"start,omitempty"`
+	Seconds uint32                 `protobuf:"varint,2,opt,name=seconds,proto3" json:"seconds,omitempty"`
+	Series  []*Series              `protobuf:"bytes,3,rep,name=series,proto3" json:"series,omitempty"`
+	// Incidents that began, went on or ended in the window.
+	Incidents     []*Incident `protobuf:"bytes,4,rep,name=incidents,proto3" json:"incidents,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -165,6 +167,235 @@ func (x *Window) GetSeries() []*Series {
 	return nil
 }
 
+func (x *Window) GetIncidents() []*Incident {
+	if x != nil {
+		return x.Incidents
+	}
+	return nil
+}
+
+// Incident is a stretch of abnormal traffic as one instance saw it. While it
+// goes on, each window has its state so far; the one of the latest window
+// replaces those before it, by its number.
+type Incident struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Never used twice by an instance; at most 2^53.
+	Number uint64 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	// Unix seconds.
+	Start int64 `protobuf:"varint,2,opt,name=start,proto3" json:"start,omitempty"`
+	// From start to the end, or to the end of this window if it is still open.
+	Seconds uint32 `protobuf:"varint,3,opt,name=seconds,proto3" json:"seconds,omitempty"`
+	Open    bool   `protobuf:"varint,4,opt,name=open,proto3" json:"open,omitempty"`
+	// Value of the dimension incident_kind.
+	Kind uint32 `protobuf:"varint,5,opt,name=kind,proto3" json:"kind,omitempty"`
+	// Value of the dimension scan_class; 0 for all kinds but scan.
+	Scan uint32 `protobuf:"varint,6,opt,name=scan,proto3" json:"scan,omitempty"`
+	// Requests, connections or streams that make up the incident so far.
+	Events uint64 `protobuf:"varint,7,opt,name=events,proto3" json:"events,omitempty"`
+	// The most events in one minute.
+	Peak uint64 `protobuf:"varint,8,opt,name=peak,proto3" json:"peak,omitempty"`
+	// Value of the dimension source_class: how many different source networks.
+	Sources uint32 `protobuf:"varint,9,opt,name=sources,proto3" json:"sources,omitempty"`
+	// Percent of events that came with the most frequent ClientHello; 0 if none
+	// had one.
+	TopShare uint32 `protobuf:"varint,10,opt,name=top_share,json=topShare,proto3" json:"top_share,omitempty"`
+	// Value of the dimension ja4 of that ClientHello; 0 if it is not a known one.
+	Fingerprint uint32 `protobuf:"varint,11,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"`
+	// The networks that most events came from. The collector looks them up and
+	// stores what it found instead of the prefixes.
+	Networks      []*SourceNetwork `protobuf:"bytes,12,rep,name=networks,proto3" json:"networks,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Incident) Reset() {
+	*x = Incident{}
+	mi := &file_wire_report_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Incident) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Incident) ProtoMessage() {}
+
+func (x *Incident) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_report_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Incident.ProtoReflect.Descriptor instead.
+func (*Incident) Descriptor() ([]byte, []int) {
+	return file_wire_report_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Incident) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *Incident) GetStart() int64 {
+	if x != nil {
+		return x.Start
+	}
+	return 0
+}
+
+func (x *Incident) GetSeconds() uint32 {
+	if x != nil {
+		return x.Seconds
+	}
+	return 0
+}
+
+func (x *Incident) GetOpen() bool {
+	if x != nil {
+		return x.Open
+	}
+	return false
+}
+
+func (x *Incident) GetKind() uint32 {
+	if x != nil {
+		return x.Kind
+	}
+	return 0
+}
+
+func (x *Incident) GetScan() uint32 {
+	if x != nil {
+		return x.Scan
+	}
+	return 0
+}
+
+func (x *Incident) GetEvents() uint64 {
+	if x != nil {
+		return x.Events
+	}
+	return 0
+}
+
+func (x *Incident) GetPeak() uint64 {
+	if x != nil {
+		return x.Peak
+	}
+	return 0
+}
+
+func (x *Incident) GetSources() uint32 {
+	if x != nil {
+		return x.Sources
+	}
+	return 0
+}
+
+func (x *Incident) GetTopShare() uint32 {
+	if x != nil {
+		return x.TopShare
+	}
+	return 0
+}
+
+func (x *Incident) GetFingerprint() uint32 {
+	if x != nil {
+		return x.Fingerprint
+	}
+	return 0
+}
+
+func (x *Incident) GetNetworks() []*SourceNetwork {
+	if x != nil {
+		return x.Networks
+	}
+	return nil
+}
+
+// SourceNetwork is where a share of an incident's events came from.
+type SourceNetwork struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 3 bytes of an IPv4 or 6 bytes of an IPv6 address: a /24 or a /48. Sent by
+	// instances only, never stored.
+	Prefix []byte `protobuf:"bytes,1,opt,name=prefix,proto3" json:"prefix,omitempty"`
+	// Percent of the incident's events, rounded down.
+	Share uint32 `protobuf:"varint,2,opt,name=share,proto3" json:"share,omitempty"`
+	// Autonomous system and ISO 3166-1 alpha-2 country. Filled in by the
+	// collector only; 0 and "" if they are not known.
+	Asn           uint32 `protobuf:"varint,3,opt,name=asn,proto3" json:"asn,omitempty"`
+	Country       string `protobuf:"bytes,4,opt,name=country,proto3" json:"country,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SourceNetwork) Reset() {
+	*x = SourceNetwork{}
+	mi := &file_wire_report_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SourceNetwork) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SourceNetwork) ProtoMessage() {}
+
+func (x *SourceNetwork) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_report_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SourceNetwork.ProtoReflect.Descriptor instead.
+func (*SourceNetwork) Descriptor() ([]byte, []int) {
+	return file_wire_report_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *SourceNetwork) GetPrefix() []byte {
+	if x != nil {
+		return x.Prefix
+	}
+	return nil
+}
+
+func (x *SourceNetwork) GetShare() uint32 {
+	if x != nil {
+		return x.Share
+	}
+	return 0
+}
+
+func (x *SourceNetwork) GetAsn() uint32 {
+	if x != nil {
+		return x.Asn
+	}
+	return 0
+}
+
+func (x *SourceNetwork) GetCountry() string {
+	if x != nil {
+		return x.Country
+	}
+	return ""
+}
+
 // Series holds one metric. Counters and peaks use cells and values, which run
 // in parallel; histograms use histograms.
 type Series struct {
@@ -179,7 +410,7 @@ type Series struct {
 
 func (x *Series) Reset() {
 	*x = Series{}
-	mi := &file_wire_report_proto_msgTypes[2]
+	mi := &file_wire_report_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -191,7 +422,7 @@ func (x *Series) String() string {
 func (*Series) ProtoMessage() {}
 
 func (x *Series) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_report_proto_msgTypes[2]
+	mi := &file_wire_report_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -204,7 +435,7 @@ func (x *Series) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Series.ProtoReflect.Descriptor instead.
 func (*Series) Descriptor() ([]byte, []int) {
-	return file_wire_report_proto_rawDescGZIP(), []int{2}
+	return file_wire_report_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Series) GetMetric() uint32 {
@@ -248,7 +479,7 @@ type Histogram struct {
 
 func (x *Histogram) Reset() {
 	*x = Histogram{}
-	mi := &file_wire_report_proto_msgTypes[3]
+	mi := &file_wire_report_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -260,7 +491,7 @@ func (x *Histogram) String() string {
 func (*Histogram) ProtoMessage() {}
 
 func (x *Histogram) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_report_proto_msgTypes[3]
+	mi := &file_wire_report_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -273,7 +504,7 @@ func (x *Histogram) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Histogram.ProtoReflect.Descriptor instead.
 func (*Histogram) Descriptor() ([]byte, []int) {
-	return file_wire_report_proto_rawDescGZIP(), []int{3}
+	return file_wire_report_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Histogram) GetCell() uint64 {
@@ -336,7 +567,7 @@ type Facts struct {
 
 func (x *Facts) Reset() {
 	*x = Facts{}
-	mi := &file_wire_report_proto_msgTypes[4]
+	mi := &file_wire_report_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -348,7 +579,7 @@ func (x *Facts) String() string {
 func (*Facts) ProtoMessage() {}
 
 func (x *Facts) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_report_proto_msgTypes[4]
+	mi := &file_wire_report_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -361,7 +592,7 @@ func (x *Facts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Facts.ProtoReflect.Descriptor instead.
 func (*Facts) Descriptor() ([]byte, []int) {
-	return file_wire_report_proto_rawDescGZIP(), []int{4}
+	return file_wire_report_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Facts) GetCaddyVersion() string {
@@ -532,7 +763,7 @@ type Module struct {
 
 func (x *Module) Reset() {
 	*x = Module{}
-	mi := &file_wire_report_proto_msgTypes[5]
+	mi := &file_wire_report_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -544,7 +775,7 @@ func (x *Module) String() string {
 func (*Module) ProtoMessage() {}
 
 func (x *Module) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_report_proto_msgTypes[5]
+	mi := &file_wire_report_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -557,7 +788,7 @@ func (x *Module) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Module.ProtoReflect.Descriptor instead.
 func (*Module) Descriptor() ([]byte, []int) {
-	return file_wire_report_proto_rawDescGZIP(), []int{5}
+	return file_wire_report_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Module) GetPath() string {
@@ -593,11 +824,31 @@ const file_wire_report_proto_rawDesc = "" +
 	"\x06number\x18\x02 \x01(\x04R\x06number\x12\x18\n" +
 	"\acreated\x18\x03 \x01(\x03R\acreated\x12)\n" +
 	"\x05facts\x18\x04 \x01(\v2\x13.evergreen.v1.FactsR\x05facts\x12.\n" +
-	"\awindows\x18\x05 \x03(\v2\x14.evergreen.v1.WindowR\awindows\"f\n" +
+	"\awindows\x18\x05 \x03(\v2\x14.evergreen.v1.WindowR\awindows\"\x9c\x01\n" +
 	"\x06Window\x12\x14\n" +
 	"\x05start\x18\x01 \x01(\x03R\x05start\x12\x18\n" +
 	"\aseconds\x18\x02 \x01(\rR\aseconds\x12,\n" +
-	"\x06series\x18\x03 \x03(\v2\x14.evergreen.v1.SeriesR\x06series\"\x87\x01\n" +
+	"\x06series\x18\x03 \x03(\v2\x14.evergreen.v1.SeriesR\x06series\x124\n" +
+	"\tincidents\x18\x04 \x03(\v2\x16.evergreen.v1.IncidentR\tincidents\"\xcc\x02\n" +
+	"\bIncident\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x14\n" +
+	"\x05start\x18\x02 \x01(\x03R\x05start\x12\x18\n" +
+	"\aseconds\x18\x03 \x01(\rR\aseconds\x12\x12\n" +
+	"\x04open\x18\x04 \x01(\bR\x04open\x12\x12\n" +
+	"\x04kind\x18\x05 \x01(\rR\x04kind\x12\x12\n" +
+	"\x04scan\x18\x06 \x01(\rR\x04scan\x12\x16\n" +
+	"\x06events\x18\a \x01(\x04R\x06events\x12\x12\n" +
+	"\x04peak\x18\b \x01(\x04R\x04peak\x12\x18\n" +
+	"\asources\x18\t \x01(\rR\asources\x12\x1b\n" +
+	"\ttop_share\x18\n" +
+	" \x01(\rR\btopShare\x12 \n" +
+	"\vfingerprint\x18\v \x01(\rR\vfingerprint\x127\n" +
+	"\bnetworks\x18\f \x03(\v2\x1b.evergreen.v1.SourceNetworkR\bnetworks\"i\n" +
+	"\rSourceNetwork\x12\x16\n" +
+	"\x06prefix\x18\x01 \x01(\fR\x06prefix\x12\x14\n" +
+	"\x05share\x18\x02 \x01(\rR\x05share\x12\x10\n" +
+	"\x03asn\x18\x03 \x01(\rR\x03asn\x12\x18\n" +
+	"\acountry\x18\x04 \x01(\tR\acountry\"\x87\x01\n" +
 	"\x06Series\x12\x16\n" +
 	"\x06metric\x18\x01 \x01(\rR\x06metric\x12\x14\n" +
 	"\x05cells\x18\x02 \x03(\x04R\x05cells\x12\x16\n" +
@@ -654,26 +905,30 @@ func file_wire_report_proto_rawDescGZIP() []byte {
 	return file_wire_report_proto_rawDescData
 }
 
-var file_wire_report_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_wire_report_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_wire_report_proto_goTypes = []any{
-	(*Report)(nil),    // 0: evergreen.v1.Report
-	(*Window)(nil),    // 1: evergreen.v1.Window
-	(*Series)(nil),    // 2: evergreen.v1.Series
-	(*Histogram)(nil), // 3: evergreen.v1.Histogram
-	(*Facts)(nil),     // 4: evergreen.v1.Facts
-	(*Module)(nil),    // 5: evergreen.v1.Module
+	(*Report)(nil),        // 0: evergreen.v1.Report
+	(*Window)(nil),        // 1: evergreen.v1.Window
+	(*Incident)(nil),      // 2: evergreen.v1.Incident
+	(*SourceNetwork)(nil), // 3: evergreen.v1.SourceNetwork
+	(*Series)(nil),        // 4: evergreen.v1.Series
+	(*Histogram)(nil),     // 5: evergreen.v1.Histogram
+	(*Facts)(nil),         // 6: evergreen.v1.Facts
+	(*Module)(nil),        // 7: evergreen.v1.Module
 }
 var file_wire_report_proto_depIdxs = []int32{
-	4, // 0: evergreen.v1.Report.facts:type_name -> evergreen.v1.Facts
+	6, // 0: evergreen.v1.Report.facts:type_name -> evergreen.v1.Facts
 	1, // 1: evergreen.v1.Report.windows:type_name -> evergreen.v1.Window
-	2, // 2: evergreen.v1.Window.series:type_name -> evergreen.v1.Series
-	3, // 3: evergreen.v1.Series.histograms:type_name -> evergreen.v1.Histogram
-	5, // 4: evergreen.v1.Facts.modules:type_name -> evergreen.v1.Module
-	5, // [5:5] is the sub-list for method output_type
-	5, // [5:5] is the sub-list for method input_type
-	5, // [5:5] is the sub-list for extension type_name
-	5, // [5:5] is the sub-list for extension extendee
-	0, // [0:5] is the sub-list for field type_name
+	4, // 2: evergreen.v1.Window.series:type_name -> evergreen.v1.Series
+	2, // 3: evergreen.v1.Window.incidents:type_name -> evergreen.v1.Incident
+	3, // 4: evergreen.v1.Incident.networks:type_name -> evergreen.v1.SourceNetwork
+	5, // 5: evergreen.v1.Series.histograms:type_name -> evergreen.v1.Histogram
+	7, // 6: evergreen.v1.Facts.modules:type_name -> evergreen.v1.Module
+	7, // [7:7] is the sub-list for method output_type
+	7, // [7:7] is the sub-list for method input_type
+	7, // [7:7] is the sub-list for extension type_name
+	7, // [7:7] is the sub-list for extension extendee
+	0, // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_wire_report_proto_init() }
@@ -687,7 +942,7 @@ func file_wire_report_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_wire_report_proto_rawDesc), len(file_wire_report_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   6,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -21,8 +21,8 @@ const other = "other"
 // can't be. What it refuses is what no honest sender makes: the error names
 // the place, such as windows[3].series[2]. What an honest sender of another
 // age may send is dropped and counted in dropped: a series whose metric is
-// unknown or made by the server counts one, and so does each cell that its
-// metric doesn't have.
+// unknown or made by the server counts one, and so do each cell that its
+// metric doesn't have and each incident of an unknown kind.
 //
 // Afterwards Facts is not nil; every series has a known metric that instances
 // report, and each cell once; counters and histograms have no zeros to store;
@@ -114,7 +114,8 @@ func (w *Window) clean() (dropped int, err error) {
 	}
 	clear(w.Series[len(kept):])
 	w.Series = kept
-	return dropped, nil
+	n, err := w.cleanIncidents()
+	return dropped + n, err
 }
 
 func metricOf(id uint32) *Metric {
