@@ -63,11 +63,11 @@ func (w *Watcher) Tick(now time.Time) {
 
 // A step is what a signal was in one.
 type step struct {
-	x, failed  float64
-	began      time.Time // of the earliest event
-	threshold  float64
-	mu         float64
-	hot, eager bool
+	x, failed float64
+	began     time.Time // of the earliest event
+	threshold float64
+	mu        float64
+	hot       bool
 }
 
 // end judges the step from..to, and begins the next.
