@@ -39,7 +39,7 @@ func extensionBit(id uint16) (bit uint8, ok bool) {
 
 var engines = [...]engineData{
 	{},
-	{name: "chromium", newest: 156, libraries: []libraryRange{{2, 38, 65535}}, rules: []engineRule{
+	{name: "chromium", newest: 156, libraries: []libraryRange{{3, 1, 37}, {2, 38, 65535}}, rules: []engineRule{
 		{55, 65535, ruleGrease, 0x0},
 		{70, 65535, ruleTLS13, 0x0},
 		{58, 156, ruleExtension, 0x17},
