@@ -332,6 +332,22 @@ var librarySignatures = [...]signature{
 		openExtensions:   true,
 		greaseExtensions: greaseMay,
 		must:             extensionSet{0x0, 0x0}, may: extensionSet{0x160000200000, 0x0}},
+	// capture: Mbed TLS 2.28
+	{name: "mbedtls", library: 11, from: 0, to: 65535, quic: false,
+		schemes: []pattern{
+			{0x603, 0x601, 0x503, 0x501, 0x403, 0x401, 0x303, 0x301, anything},
+		},
+		openExtensions:   true,
+		greaseExtensions: greaseMay,
+		must:             extensionSet{0x0, 0x0}, may: extensionSet{0x160000200000, 0x0}},
+	// capture: wolfSSL 5.5
+	{name: "wolfssl", library: 12, from: 0, to: 65535, quic: false,
+		schemes: []pattern{
+			{0x603, 0x503, 0x403, 0x203 | optional, 0x807 | optional, 0x808 | optional, 0x806, 0x80b | optional, 0x805, 0x80a | optional, 0x804, 0x809 | optional, 0x601, 0x501, 0x401, 0x301 | optional, 0x201 | optional},
+		},
+		openExtensions:   true,
+		greaseExtensions: greaseMay,
+		must:             extensionSet{0x0, 0x0}, may: extensionSet{0x160000200000, 0x0}},
 }
 
 // toolLibraries are by the tool's value in the dictionary.
