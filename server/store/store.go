@@ -26,6 +26,11 @@
 // take the maximum. Rows without Buckets or Registers add nothing to those that
 // have them.
 //
+// Incidents: a state of an incident replaces what is stored of the same
+// instance and number, unless that is newer (Incident.Known). They are stored
+// and forgotten with their instance; what is answered about them is computed
+// from those that are there.
+//
 // Range: Count, Sum, Top and each bucket stop at 2^63-1 and Reports at 2^32-1;
 // what is larger, also as a sum, is stored and answered as that. They never
 // wrap round, and no number makes a query fail. Strings are any bytes and come
@@ -117,6 +122,7 @@ type Batch struct {
 	From, To  Position
 	Rows      []Row      // sorted by key, each key once
 	Instances []Instance // their new states
+	Incidents []Incident // new or changed, each once
 }
 
 // A Query asks for rows of one metric, grain and facet, merged by time, by
@@ -163,7 +169,15 @@ type Store interface {
 	Export(ctx context.Context, g Grain, from, to time.Time) iter.Seq2[Row, error]
 	// DropBefore forgets the rows of a grain that start before t.
 	DropBefore(ctx context.Context, g Grain, t time.Time) error
-	// Forget removes an instance's state. Its share of sums stays.
+	// Sightings answers in the order of Trait's fields, then by hour.
+	Sightings(ctx context.Context, q Sighted) ([]Sighting, error)
+	// Spread is how many instances, in each hour that starts in [from, to), had
+	// incidents with at least one of some traits of one kind and class of scan.
+	// Each instance and each event counts once.
+	Spread(ctx context.Context, traits []Trait, from, to time.Time) ([]Sighting, error)
+	// DropIncidents forgets incidents that ended before t.
+	DropIncidents(ctx context.Context, t time.Time) error
+	// Forget removes an instance's state and its incidents. Its share of sums stays.
 	Forget(ctx context.Context, id wire.InstanceID) error
 	// Compact merges rows with equal keys of past time, where the engine does
 	// not do so by itself. It changes no answer.

@@ -116,6 +116,9 @@ func commit(ctx context.Context, conn *sql.Conn, b store.Batch) error {
 		if err := mergeInstances(ctx, c.(sqldriver.Conn), b.Instances); err != nil {
 			return fmt.Errorf("storing %d instances: %w", len(b.Instances), err)
 		}
+		if err := mergeIncidents(ctx, c.(sqldriver.Conn), b.Incidents); err != nil {
+			return fmt.Errorf("storing %d incidents: %w", len(b.Incidents), err)
+		}
 		return nil
 	})
 	if err != nil {

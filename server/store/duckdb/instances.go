@@ -103,8 +103,15 @@ func (s *Store) Forget(ctx context.Context, id wire.InstanceID) error {
 	defer s.writing.give()
 	err := s.with(func(db *sql.DB) error {
 		return transact(ctx, db, func(conn *sql.Conn) error {
-			_, err := conn.ExecContext(ctx, "DELETE FROM instances WHERE id = ?::VARCHAR::UUID", id.String())
-			return err
+			for _, sql := range []string{
+				"DELETE FROM instances WHERE id = ?::VARCHAR::UUID",
+				"DELETE FROM incidents WHERE instance = ?::VARCHAR::UUID",
+			} {
+				if _, err := conn.ExecContext(ctx, sql, id.String()); err != nil {
+					return err
+				}
+			}
+			return nil
 		})
 	})
 	if err != nil {

@@ -102,7 +102,16 @@ func testCancelled(t *testing.T, s store.Store) {
 		"Query":      func() error { _, err := s.Query(ctx, store.Query{Metric: 1, From: allFrom, To: allTo}); return err },
 		"DropBefore": func() error { return s.DropBefore(ctx, store.Window, allTo) },
 		"Forget":     func() error { return s.Forget(ctx, wire.InstanceID{1}) },
-		"Compact":    func() error { return s.Compact(ctx, allTo) },
+		"Sightings": func() error {
+			_, err := s.Sightings(ctx, store.Sighted{From: allFrom, To: allTo})
+			return err
+		},
+		"Spread": func() error {
+			_, err := s.Spread(ctx, []store.Trait{{Kind: 1, Network: 1}}, allFrom, allTo)
+			return err
+		},
+		"DropIncidents": func() error { return s.DropIncidents(ctx, allTo) },
+		"Compact":       func() error { return s.Compact(ctx, allTo) },
 		"Export": func() (last error) {
 			for _, last = range s.Export(ctx, store.Window, allFrom, allTo) {
 			}

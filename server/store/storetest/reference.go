@@ -22,6 +22,7 @@ type Reference struct {
 	positions map[string]store.Position
 	instances map[wire.InstanceID]store.Instance
 	rows      map[store.Key]store.Row
+	incidents map[incidentKey]store.Incident
 }
 
 var _ store.Store = (*Reference)(nil)
@@ -32,6 +33,7 @@ func NewReference() *Reference {
 		positions: map[string]store.Position{},
 		instances: map[wire.InstanceID]store.Instance{},
 		rows:      map[store.Key]store.Row{},
+		incidents: map[incidentKey]store.Incident{},
 	}
 }
 
@@ -99,6 +101,7 @@ func (f *Reference) Commit(ctx context.Context, b store.Batch) error {
 	for _, in := range b.Instances {
 		f.instances[in.ID] = in
 	}
+	f.keep(b.Incidents)
 	f.positions[b.Log] = b.To
 	return nil
 }
@@ -217,6 +220,7 @@ func (f *Reference) Forget(ctx context.Context, id wire.InstanceID) error {
 	defer f.mu.Unlock()
 	if ctx.Err() == nil {
 		delete(f.instances, id)
+		maps.DeleteFunc(f.incidents, func(k incidentKey, _ store.Incident) bool { return k.instance == id })
 	}
 	return ctx.Err()
 }

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -35,6 +36,9 @@ func Run(t *testing.T, open func(t *testing.T) store.Store, reopen func(t *testi
 		{"query order and limit", testQueryOrder},
 		{"instances", testInstances},
 		{"forget", testForget},
+		{"incidents", testIncidents},
+		{"incidents replaced", testIncidentsReplaced},
+		{"random incidents", testRandomIncidents},
 		{"drop before", testDropBefore},
 		{"export", testExport},
 		{"compact", testCompact},
@@ -240,8 +244,10 @@ func testRefused(t *testing.T, s store.Store) {
 func testReopen(t *testing.T, s store.Store, reopen func(*testing.T, store.Store) store.Store) {
 	want := NewReference()
 	g := newGenerator(7)
+	incidents := rand.New(rand.NewPCG(7, 7))
 	for range 5 {
 		b := g.batch()
+		b.Incidents = randomIncidents(incidents)
 		for _, s := range []store.Store{s, want} {
 			if err := s.Commit(t.Context(), b); err != nil {
 				t.Fatal(err)
@@ -255,6 +261,7 @@ func testReopen(t *testing.T, s store.Store, reopen func(*testing.T, store.Store
 		}
 		equal(t, "rows", exportAll(t, want), exportAll(t, s))
 		equal(t, "instances", instances(t, want, g.ids...), instances(t, s, g.ids...))
+		equal(t, "sightings", sightings(t, want, 0), sightings(t, s, 0))
 	}
 	b := g.batch()
 	for _, s := range []store.Store{s, want} {
