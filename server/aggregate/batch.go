@@ -199,6 +199,7 @@ func (a *Aggregator) fold(ctx context.Context) (b store.Batch, n int, st stats, 
 	}
 	t := newTable(a.c.Timing, a.words)
 	touched := map[wire.InstanceID]bool{}
+	in := incidents{}
 	bytes := 0
 	room := func() bool {
 		return n == 0 || n < a.c.MaxBatchRecords && bytes < a.c.MaxBatchBytes && t.cells < a.c.MaxBatchRows
@@ -231,8 +232,9 @@ func (a *Aggregator) fold(ctx context.Context) (b store.Batch, n int, st stats, 
 		if err := t.fold(ctx, r, report, state); err != nil {
 			return b, 0, st, err
 		}
+		in.add(r.Instance, report)
 	}
-	b = store.Batch{Log: a.c.LogName, From: a.committed, Rows: t.rows(), Instances: sortedStates(states, touched)}
+	b = store.Batch{Log: a.c.LogName, From: a.committed, Rows: t.rows(), Instances: sortedStates(states, touched), Incidents: in.sorted()}
 	switch {
 	case a.cut != nil:
 		b.To = a.cut.To

@@ -36,6 +36,9 @@
 // vocabulary.go says, first come, first served; the rest is "other". What a
 // day has is read from the store when the first report for that day comes.
 //
+// Incidents are handed on one by one, in the state of the latest window that
+// mentions them, with the networks that the collector found for them.
+//
 // # What is skipped
 //
 // A record that can't be decoded or is not clean is counted and skipped, as

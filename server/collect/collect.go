@@ -19,6 +19,9 @@
 //     and network and to limit its rate. It is in no record, no log and no
 //     error. The table of rates knows senders by a keyed hash whose key is made
 //     at start and never leaves memory, and forgets them within minutes.
+//   - The prefixes of source networks in incidents are used in memory to look
+//     up autonomous system and country, and dropped: a report with incidents
+//     is not stored as it was signed, but encoded anew without them.
 package collect
 
 import (

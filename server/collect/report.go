@@ -109,9 +109,15 @@ func (c *Collector) open(rec *ingestlog.Record) (*wire.Report, error) {
 		// What the decoders say is of the sender's own content: it may know.
 		return nil, &refusal{kind: kindUndecodable, detail: err.Error(), cause: err}
 	}
+	incidents := hasIncidents(report) // before what isn't known is dropped
 	dropped, err := report.Clean()
 	if err != nil {
 		return nil, &refusal{kind: kindInvalid, detail: err.Error(), cause: err}
+	}
+	if incidents {
+		if err := c.resolve(rec, report); err != nil {
+			return nil, err
+		}
 	}
 	rec.Number = report.Number
 	rec.From, rec.To = report.Span()

@@ -61,6 +61,8 @@ type Config struct {
 	// Privacy is which groups are shown. The zero value, meant for a
 	// deployment that is private to those who are counted, shows all.
 	Privacy Privacy
+	// Campaigns is asked for them; nil means that there are none.
+	Campaigns Campaigns
 }
 
 // A Dashboard answers requests. It keeps no state but a short-lived cache.
@@ -142,6 +144,7 @@ func (d *Dashboard) table() []route {
 		{path: "/api/v1/quantiles", api: true, handle: d.apiQuantiles},
 		{path: "/api/v1/instances", api: true, handle: d.apiInstances},
 		{path: "/api/v1/new", api: true, handle: d.apiNew},
+		{path: "/api/v1/campaigns", api: true, handle: d.apiCampaigns},
 		{path: "/api/v1/instance/{id}", api: true, private: true, handle: d.apiInstance},
 		{path: "/api/v1/instance/{id}/query", api: true, private: true, handle: d.apiInstanceQuery},
 		{path: "/api/v1/instance/{id}/quantiles", api: true, private: true, handle: d.apiInstanceQuantiles},

@@ -122,7 +122,7 @@ func TestOpenAPI(t *testing.T) {
 	s, l := openStore(t), openLog(t)
 	plausible(t, s, now, 3*time.Hour)
 	appendReport(t, l, report(1, now.Add(-time.Hour).Truncate(5*time.Minute), 6))
-	h := serve(t, dashboard.Config{Store: s, Reports: l})
+	h := serve(t, dashboard.Config{Store: s, Reports: l, Campaigns: listed{campaign}})
 	link := wire.Link(ownKey, now.Add(time.Hour))
 	for path, url := range map[string]string{
 		"/api/v1/metrics":                 "/api/v1/metrics",
@@ -130,6 +130,7 @@ func TestOpenAPI(t *testing.T) {
 		"/api/v1/quantiles":               "/api/v1/quantiles?metric=http.duration&by=protocol",
 		"/api/v1/instances":               "/api/v1/instances",
 		"/api/v1/new":                     "/api/v1/new?range=1h",
+		"/api/v1/campaigns":               "/api/v1/campaigns?range=24h",
 		"/api/v1/instance/{id}":           apiOf(link, "", "range=24h"),
 		"/api/v1/instance/{id}/query":     apiOf(link, "/query", "metric=http.requests&by=protocol"),
 		"/api/v1/instance/{id}/quantiles": apiOf(link, "/quantiles", "metric=http.duration"),

@@ -23,7 +23,7 @@ const (
 // wire, ingestlog, store and artifact, never at each other.
 var stages = []string{
 	root + "/recorder", root + "/reporter", root + "/updater", root + "/boot", root + "/trust",
-	server + "/collect", server + "/aggregate", server + "/dashboard", server + "/dataset",
+	server + "/collect", server + "/aggregate", server + "/campaigns", server + "/dashboard", server + "/dataset",
 	server + "/release", server + "/plan", server + "/rollout", server + "/build", server + "/updates",
 }
 

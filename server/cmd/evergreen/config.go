@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/caddy-evergreen/evergreen/nearest"
+	"github.com/caddy-evergreen/evergreen/server/campaigns"
 )
 
 // Config is the service's configuration: a JSON file, all of it optional. The
@@ -37,6 +38,7 @@ type Config struct {
 	Limits    Limits    `json:"limits"`
 	Retention Retention `json:"retention"`
 	Privacy   Privacy   `json:"privacy"`
+	Campaigns Campaigns `json:"campaigns"`
 	Store     Store     `json:"store"`
 }
 
@@ -68,6 +70,16 @@ type Privacy struct {
 	MaxShare     float64 `json:"max_share"`     // greatest share of one instance, 0 to 1; 1
 }
 
+// Campaigns are attacks that many instances saw at the same time.
+type Campaigns struct {
+	// MinInstances is how many instances make a campaign; 5. If
+	// privacy.min_instances is greater, that counts.
+	MinInstances uint64 `json:"min_instances"`
+	// Keep is for how long campaigns are listed; "720h" (30 days). Incidents
+	// are kept a week longer, to compare with.
+	Keep Duration `json:"keep"`
+}
+
 // Store configures the embedded database.
 type Store struct {
 	MemoryMiB int64 `json:"memory_mib"` // how much memory it may use; 1024
@@ -96,6 +108,7 @@ func defaultConfig() Config {
 		Log:            "text",
 		Limits:         Limits{PerSender: 50, Global: 20_000},
 		Retention:      Retention{Raw: Duration{90 * 24 * time.Hour}},
+		Campaigns:      Campaigns{MinInstances: campaigns.DefaultLeast, Keep: Duration{30 * 24 * time.Hour}},
 		Store:          Store{MemoryMiB: 1024},
 	}
 }

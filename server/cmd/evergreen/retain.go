@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/caddy-evergreen/evergreen/server/campaigns"
 	"github.com/caddy-evergreen/evergreen/server/ingestlog"
 	"github.com/caddy-evergreen/evergreen/server/store"
 )
@@ -41,6 +42,12 @@ func (s *service) retainAt(ctx context.Context, now time.Time) error {
 		}
 		if err := s.store.DropBefore(ctx, k.grain, now.Add(-k.keep)); err != nil {
 			return fmt.Errorf("dropping sums by %s: %w", k.grain, err)
+		}
+	}
+	if keep := s.config.Campaigns.Keep.Duration; keep > 0 {
+		// A day more, so that the hours that are compared with are there as a whole.
+		if err := s.store.DropIncidents(ctx, now.Add(-keep-campaigns.Lookback-24*time.Hour)); err != nil {
+			return fmt.Errorf("dropping incidents: %w", err)
 		}
 	}
 	if r.Raw.Duration > 0 {

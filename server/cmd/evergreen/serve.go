@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/caddy-evergreen/evergreen/server/aggregate"
+	"github.com/caddy-evergreen/evergreen/server/campaigns"
 	"github.com/caddy-evergreen/evergreen/server/collect"
 	"github.com/caddy-evergreen/evergreen/server/dashboard"
 	"github.com/caddy-evergreen/evergreen/server/geo"
@@ -87,6 +88,7 @@ type service struct {
 	reports    *ingestlog.Log
 	store      *duckdb.Store
 	aggregator *aggregate.Aggregator
+	campaigns  *campaigns.Correlator
 	handler    http.Handler
 }
 
@@ -124,6 +126,9 @@ func newService(config Config, timing wire.Timing, log *slog.Logger, dev string)
 		LogName: "local", Log: s.reports, Store: s.store, Timing: timing, Logger: log, Registerer: registry,
 		CutFile: filepath.Join(config.Data, "aggregate.cut"),
 	})
+	s.campaigns = campaigns.New(campaigns.Config{
+		Source: s.store, Least: max(config.Campaigns.MinInstances, config.Privacy.MinInstances), Keep: config.Campaigns.Keep.Duration,
+	})
 	collector, err := collect.New(collect.Config{
 		Log: s.reports, Geo: countries, Timing: timing, TrustedProxies: config.TrustedProxies,
 		ReportEvery: config.ReportEvery.Duration, Retired: config.Retired,
@@ -135,7 +140,7 @@ func newService(config Config, timing wire.Timing, log *slog.Logger, dev string)
 	}
 	pages, err := dashboard.New(dashboard.Config{
 		Store: s.store, Reports: s.reports, Timing: timing, Name: config.Name, Dev: dev, Logger: log,
-		Privacy: dashboard.Privacy(config.Privacy),
+		Privacy: dashboard.Privacy(config.Privacy), Campaigns: s.campaigns,
 	})
 	if err != nil {
 		return nil, err
@@ -155,7 +160,10 @@ func (s *service) forget(ctx context.Context, id wire.InstanceID) error {
 	if err := s.reports.Erase(ctx, id); err != nil {
 		return err
 	}
-	return s.aggregator.Forget(ctx, id)
+	if err := s.aggregator.Forget(ctx, id); err != nil {
+		return err
+	}
+	return s.campaigns.Forget(ctx)
 }
 
 func (s *service) healthz(w http.ResponseWriter, r *http.Request) {
