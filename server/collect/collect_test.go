@@ -598,6 +598,12 @@ func FuzzReport(f *testing.F) {
 	f.Add(compress(f, plain), true, false)
 	f.Add(asJSON, false, true)
 	f.Add(compress(f, asJSON), true, true)
+	incidents, err := wire.EncodeJSON(attacked())
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(encode(f, attacked()), false, false)
+	f.Add(incidents, false, true)
 	f.Add(compress(f, make([]byte, 8<<20)), true, false)
 	f.Add([]byte{0x28, 0xb5, 0x2f, 0xfd}, true, false)
 	key := newKey(f)
@@ -630,6 +636,15 @@ func FuzzReport(f *testing.F) {
 		}
 		if _, err := r.Clean(); err != nil || r.Number != rec.Number {
 			t.Fatal(err, strconv.FormatUint(rec.Number, 10))
+		}
+		for _, w := range r.Windows {
+			for _, in := range w.Incidents {
+				for _, n := range in.Networks {
+					if len(n.Prefix) > 0 {
+						t.Fatalf("a prefix is stored: %x", n.Prefix)
+					}
+				}
+			}
 		}
 	})
 }
