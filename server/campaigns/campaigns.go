@@ -17,8 +17,8 @@
 //     instances report independently of each other (a Poisson distribution),
 //     that is to happen by chance less than once in ten million traits and
 //     hours,
-//   - x is at least 4 × Config.Least as long as there are incidents of less
-//     than a day to compare with.
+//   - there are reports of the 24 hours before: with nothing to compare with,
+//     a cloud and a botnet look the same.
 //
 // It goes on while x is at least half of Least and 1.5e + 2√e, with e of before
 // it began, and has ended when it did not for three hours, with the last hour
@@ -57,6 +57,7 @@ import (
 type Source interface {
 	Sightings(ctx context.Context, q store.Sighted) ([]store.Sighting, error)
 	Spread(ctx context.Context, traits []store.Trait, from, to time.Time) ([]store.Sighting, error)
+	Query(ctx context.Context, q store.Query) ([]store.Row, error)
 }
 
 // DefaultLeast is how many instances make a campaign where nothing else is said.
@@ -158,7 +159,23 @@ func (c *Correlator) find(ctx context.Context, now time.Time) ([]store.Campaign,
 	if err != nil {
 		return nil, err
 	}
-	groups := merge(detect(sightings, c.c.Least, to.Unix()))
+	if len(sightings) == 0 {
+		return nil, nil
+	}
+	active, err := c.c.Source.Query(ctx, store.Query{
+		Metric: wire.InstancesActive, Grain: store.Hour, From: listed.Add(-Lookback), To: to, ByTime: true,
+	})
+	if err != nil {
+		return nil, err
+	}
+	first := sightings[0].Hour
+	for _, s := range sightings {
+		first = min(first, s.Hour)
+	}
+	if len(active) > 0 {
+		first = min(first, active[0].Start)
+	}
+	groups := merge(detect(sightings, c.c.Least, first, to.Unix()))
 	groups = slices.DeleteFunc(groups, func(g group) bool { return g.begin < listed.Unix() })
 	slices.SortFunc(groups, func(a, b group) int { return cmp.Or(cmp.Compare(b.peak, a.peak), cmp.Compare(a.id, b.id)) })
 	groups = groups[:min(len(groups), most)]

@@ -9,7 +9,7 @@ import (
 const (
 	hour     = 3600
 	baseline = 168 // hours that a trait is compared with
-	history  = 24  // hours without which a beginning needs a stronger sign
+	history  = 24  // hours of reports without which nothing begins
 	patience = 3   // hours after which a campaign that isn't seen has ended
 )
 
@@ -24,11 +24,11 @@ type episode struct {
 
 type whole struct{ of store.Trait }
 
-// detect finds the episodes of all traits. now is the end of the hour that is
-// under way; sightings are in the order that the store answers in.
-func detect(sightings []store.Sighting, least uint64, now int64) []episode {
+// detect finds the episodes of all traits. first is the first hour with
+// reports, now the end of the hour that is under way; sightings are in the
+// order that the store answers in.
+func detect(sightings []store.Sighting, least uint64, first, now int64) []episode {
 	totals := map[whole]map[int64]uint64{} // instances with an incident of the kind
-	first := now
 	for _, s := range sightings {
 		first = min(first, s.Hour)
 		if s.Fingerprint == 0 && s.Network == 0 {
@@ -111,11 +111,7 @@ func (d *detector) step(h int64, x, n uint64) {
 }
 
 func (d *detector) begins(h int64, x, e float64) bool {
-	least := float64(d.least)
-	if h-d.first < history*hour {
-		least *= 4
-	}
-	return x >= least && (e == 0 || x >= 2*e+6*math.Sqrt(e)+4)
+	return h-d.first >= history*hour && x >= float64(d.least) && (e == 0 || x >= 2*e+6*math.Sqrt(e)+4)
 }
 
 // remember makes an hour one of the usual ones.
