@@ -35,6 +35,10 @@ type exchange struct {
 	body  body
 	q     recorder.Request
 
+	host      string // as the client asked for it
+	policy    string // its Strict-Transport-Security header when the header was written
+	hasPolicy bool
+
 	wrote    bool // a final header, even if nobody was there to receive it
 	failed   bool // a write failed for a reason of the client's
 	head     bool
@@ -51,7 +55,7 @@ func (s *site) begin(r *http.Request) (x *exchange) {
 			x = nil
 		}
 	}()
-	x = &exchange{site: s, r: r, ctx: r.Context(), start: time.Now()}
+	x = &exchange{site: s, r: r, ctx: r.Context(), start: time.Now(), host: r.Host}
 	// Handlers may rewrite all of these in place.
 	x.q.Protocol = recorder.ProtocolOf(r.ProtoMajor, r.ProtoMinor)
 	x.q.Method = r.Method
@@ -107,6 +111,7 @@ func (x *exchange) header(status int) {
 		return
 	}
 	x.wrote = true
+	x.policy, x.hasPolicy = firstPolicy(x.Header())
 	if x.ctx.Err() == nil {
 		x.q.Status = status
 		x.q.FirstByte = max(time.Since(x.start), 1)
@@ -153,6 +158,7 @@ func (x *exchange) count(returned bool) {
 		panic(err)
 	}
 	x.site.rec.Request(q)
+	x.strictTransport()
 	if x.hijacked && x.conn != nil {
 		x.conn.close()
 	}

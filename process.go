@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/caddy-evergreen/evergreen/hsts"
 	"github.com/caddy-evergreen/evergreen/inventory"
 	"github.com/caddy-evergreen/evergreen/recorder"
 	"github.com/caddy-evergreen/evergreen/reporter"
@@ -34,6 +35,7 @@ type process struct {
 	timing  wire.Timing
 	facts   *inventory.Collector
 	started time.Time
+	hsts    *hsts.Memory
 
 	newest   atomic.Pointer[App] // whose settings hold; nil if none has started
 	counting atomic.Pointer[App] // the newest that is not off
@@ -53,7 +55,7 @@ func newProcess(s settings) (*process, error) {
 	}
 	now := time.Now()
 	return &process{
-		rec: rec, windows: newWindows(rec, s.Timing, now), timing: s.Timing, started: now,
+		rec: rec, windows: newWindows(rec, s.Timing, now), timing: s.Timing, started: now, hsts: hsts.New(now),
 		facts: inventory.New("/", os.Getenv), fallbacks: map[string]string{},
 	}, nil
 }
