@@ -9,6 +9,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddytls"
 	"go.uber.org/zap"
 )
 
@@ -31,6 +32,9 @@ type App struct {
 	off  bool     // its settings are shown as being off
 	made bool     // by Caddy, and not by the lookout
 	raw  []byte   // the whole configuration as JSON, for the facts; nil if it can't be read
+
+	tls    *caddytls.TLS   // the configuration's, or nil
+	ownCAs map[string]bool // ids of the CAs that are Caddy's own
 
 	sites     map[*caddyhttp.Server]*site
 	injectErr error // why the http app could not be provisioned with our modules in it
@@ -83,14 +87,17 @@ func (a *App) Provision(ctx caddy.Context) error {
 		a.raw, err = readConfig(ctx)
 		return err
 	})
+	a.try("subscribe to events", "certificates are not counted", a.subscribe)
 	if app, names := a.httpApp(); app != nil {
 		a.try("register callbacks", "connections and HTTP/1 and HTTP/2 requests are not counted", func() error {
 			for name, srv := range app.Servers {
+				watchChains(a.proc.rec, srv)
 				a.watch(srv, names != nil && !names[name] || names == nil && name == redirectServer)
 			}
 			return nil
 		})
 	}
+	a.prepareCertificates()
 	a.try("register metrics", "Caddy's Prometheus registry lacks our metrics", func() error {
 		return a.ctx.GetMetricsRegistry().Register(a.proc.rec.Collector())
 	})
@@ -193,6 +200,9 @@ func (a *App) Start() error {
 	if a.proc == nil {
 		return nil
 	}
+	if a.tls != nil {
+		a.proc.certificates.run(1)
+	}
 	if a.injectErr != nil {
 		a.fallBack("inject the handler", "traffic is not counted", a.injectErr)
 	}
@@ -204,6 +214,9 @@ func (a *App) Start() error {
 
 // Stop gives the settings back to the configuration that has them next.
 func (a *App) Stop() error {
+	if a.tls != nil {
+		a.proc.certificates.run(-1)
+	}
 	_ = guard("stop", func() error {
 		if p := currentProcess(); p != nil {
 			p.leave(a)

@@ -37,6 +37,8 @@ type process struct {
 	started time.Time
 	hsts    *hsts.Memory
 
+	certificates certificates
+
 	newest   atomic.Pointer[App] // whose settings hold; nil if none has started
 	counting atomic.Pointer[App] // the newest that is not off
 
@@ -54,10 +56,12 @@ func newProcess(s settings) (*process, error) {
 		return nil, err
 	}
 	now := time.Now()
-	return &process{
+	p := &process{
 		rec: rec, windows: newWindows(rec, s.Timing, now), timing: s.Timing, started: now, hsts: hsts.New(now),
 		facts: inventory.New("/", os.Getenv), fallbacks: map[string]string{},
-	}, nil
+	}
+	p.onWindow(p.observeCertificates)
+	return p, nil
 }
 
 func currentProcess() *process {
