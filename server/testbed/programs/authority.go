@@ -34,7 +34,7 @@ func NewAuthority(dir string) (*Authority, error) {
 	template := &x509.Certificate{
 		SerialNumber:          big.NewInt(now.UnixNano()),
 		Subject:               pkix.Name{CommonName: "Evergreen's tests", Organization: []string{"Evergreen"}},
-		NotBefore:             now.Add(-time.Hour),
+		NotBefore:             now.Add(-72 * time.Hour),
 		NotAfter:              now.Add(48 * time.Hour),
 		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign | x509.KeyUsageDigitalSignature,
 		BasicConstraintsValid: true,
@@ -60,31 +60,40 @@ func NewAuthority(dir string) (*Authority, error) {
 // Leaf makes a certificate for localhost and writes it, with its key, to a file
 // in dir: what haproxy shows, and a server for tests.
 func (a *Authority) Leaf(dir string) (cert tls.Certificate, file string, err error) {
+	file, err = a.LeafFor(dir, "localhost", time.Now().Add(24*time.Hour))
+	if err == nil {
+		cert, err = tls.LoadX509KeyPair(file, file)
+	}
+	return cert, file, err
+}
+
+// LeafFor makes a certificate for a name that is good until then, and writes it,
+// with its key, to a file in dir.
+func (a *Authority) LeafFor(dir, name string, until time.Time) (file string, err error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return cert, "", err
+		return "", err
 	}
 	now := time.Now()
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(now.UnixNano()),
-		Subject:      pkix.Name{CommonName: "localhost"},
-		DNSNames:     []string{"localhost"},
-		NotBefore:    now.Add(-time.Hour),
-		NotAfter:     now.Add(24 * time.Hour),
+		Subject:      pkix.Name{CommonName: name},
+		DNSNames:     []string{name},
+		NotBefore:    now.Add(-48 * time.Hour),
+		NotAfter:     until,
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, a.Cert, key.Public(), a.Key)
 	if err != nil {
-		return cert, "", err
+		return "", err
 	}
 	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
-		return cert, "", err
+		return "", err
 	}
 	file = filepath.Join(dir, "leaf.pem")
-	cert = tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
-	return cert, file, write(filepath.Join(dir, "leaf.crt"), filepath.Join(dir, "leaf.key"), file, der, keyDER)
+	return file, write(filepath.Join(dir, "leaf.crt"), filepath.Join(dir, "leaf.key"), file, der, keyDER)
 }
 
 func write(certFile, keyFile, bothFile string, cert, key []byte) error {

@@ -1,0 +1,314 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"crypto/x509"
+	"fmt"
+	"maps"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddy-evergreen/evergreen/server/testbed"
+	"github.com/caddy-evergreen/evergreen/server/testbed/programs"
+)
+
+// startCaddyFor runs a Caddy whose sites have certificates of ca's: programs
+// trust files, not what Caddy makes.
+func startCaddyFor(t *testing.T, exe string, ca *programs.Authority, site func(testbed.Ports) string, env ...string) *testbed.Caddy {
+	t.Helper()
+	ports, err := testbed.PickPorts()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := testbed.StartCaddy(t.Context(), exe, filepath.Join(t.TempDir(), "caddy"), site(ports), ports, append(env, shortTiming...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		c.Kill()
+		if t.Failed() {
+			t.Logf("Caddy's log:\n%s", c.LogTail(40))
+		}
+	})
+	roots := x509.NewCertPool()
+	roots.AddCert(ca.Cert)
+	if _, err := c.WaitForCertificate(t.Context(), roots); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func newAuthority(t *testing.T) *programs.Authority {
+	t.Helper()
+	ca, err := programs.NewAuthority(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ca
+}
+
+var (
+	sample = regexp.MustCompile(`(?m)^([a-z0-9_]+)\{([^}]*)\} ([0-9.e+]+)$`)
+	label  = regexp.MustCompile(`([a-z0-9_]+)="([^"]*)"`)
+)
+
+// counted is what a Caddy has counted of a metric since it began, as its
+// Prometheus endpoint tells at once: "value value" of dims → count.
+func counted(t *testing.T, srv *server, c *testbed.Caddy, metric string, dims ...string) map[string]uint64 {
+	t.Helper()
+	b, err := srv.get(t.Context(), c.AdminURL("/metrics"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := "caddy_evergreen_" + strings.ReplaceAll(metric, ".", "_") + "_total"
+	counts := map[string]uint64{}
+	for _, m := range sample.FindAllStringSubmatch(string(b), -1) {
+		if m[1] != name {
+			continue
+		}
+		values := map[string]string{}
+		for _, l := range label.FindAllStringSubmatch(m[2], -1) {
+			values[l[1]] = l[2]
+		}
+		var key []string
+		for _, d := range dims {
+			key = append(key, values[d])
+		}
+		n, err := strconv.ParseFloat(m[3], 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		counts[strings.Join(key, " ")] += uint64(n)
+	}
+	return counts
+}
+
+// since is what was counted after before was.
+func since(before, after map[string]uint64) map[string]uint64 {
+	d := map[string]uint64{}
+	for k, n := range after {
+		if n > before[k] {
+			d[k] = n - before[k]
+		}
+	}
+	return d
+}
+
+func show(m map[string]uint64) string {
+	var parts []string
+	for _, k := range slices.Sorted(maps.Keys(m)) {
+		parts = append(parts, fmt.Sprintf("%s: %d", k, m[k]))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// TestE2EInterception opens a page in each browser, directly and through each
+// interceptor. Directly no connection may be inconsistent with its User-Agent,
+// through an interceptor each has to be, with the interceptor's library named.
+func TestE2EInterception(t *testing.T) {
+	exe := caddyWith(t, caddyVersions[len(caddyVersions)-1])
+	srv, ca := startServer(t), newAuthority(t)
+	_, leaf, err := ca.Leaf(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := startCaddyFor(t, exe, ca, func(p testbed.Ports) string {
+		return "{\n" + p.Globals() + "}\nlocalhost {\n\ttls " + leaf + " " + leaf + "\n\trespond \"hello\"\n}\n"
+	}, "EVERGREEN_ENDPOINT="+srv.url())
+	addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(c.Ports.HTTPS))
+	library := map[string]string{"mitmproxy": "openssl", "squid": "openssl", "haproxy": "openssl", "sslsplit": "openssl", "goproxy": "go", "martian": "go"}
+
+	for _, i := range programs.Interceptors() {
+		verdicts := counted(t, srv, c, "tls.interception", "client_family", "verdict")
+		libraries := counted(t, srv, c, "tls.interception.libraries", "tls_library", "verdict")
+		route, err := i.Start(t.Context(), t.TempDir(), ca, addr)
+		if err != nil {
+			t.Fatalf("%s: %v", i.Name, err)
+		}
+		for _, b := range programs.Browsers() {
+			// Browsers leave processes behind for a moment that write to their folder.
+			dir, err := os.MkdirTemp("", "browser-")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := b.Open(t.Context(), dir, ca, route, "/"); err != nil {
+				t.Errorf("%s through %s: %v", b.Name, i.Name, err)
+			}
+			os.RemoveAll(dir)
+		}
+		verdicts = since(verdicts, counted(t, srv, c, "tls.interception", "client_family", "verdict"))
+		libraries = since(libraries, counted(t, srv, c, "tls.interception.libraries", "tls_library", "verdict"))
+		t.Logf("%-10s %s; %s", i.Name, show(verdicts), show(libraries))
+		if len(verdicts) == 0 {
+			t.Errorf("%s: no connection was judged", i.Name)
+		}
+		want := " inconsistent"
+		if library[i.Name] == "" {
+			want = " consistent"
+			for _, family := range []string{"chromium", "firefox"} {
+				if verdicts[family+want] == 0 {
+					t.Errorf("%s: no connection of %s is consistent", i.Name, family)
+				}
+			}
+		}
+		for k := range verdicts {
+			if !strings.HasSuffix(k, want) {
+				t.Errorf("%s: %s", i.Name, k)
+			}
+		}
+		for k := range libraries {
+			if l := library[i.Name]; l != "" && k != l+want {
+				t.Errorf("%s: %s, not %s", i.Name, k, l)
+			}
+		}
+	}
+
+	all := counted(t, srv, c, "tls.interception", "client_family", "verdict")
+	eventually(t, 30*time.Second, func() error {
+		a, err := srv.query(t.Context(), "tls.interception", "client_family", "verdict")
+		if err != nil {
+			return err
+		}
+		got := map[string]uint64{}
+		for _, r := range a.Rows {
+			got[r.Group["client_family"]+" "+r.Group["verdict"]] = r.Count
+		}
+		if !maps.Equal(got, all) {
+			return fmt.Errorf("the server has %s, Caddy counted %s", show(got), show(all))
+		}
+		return nil
+	})
+}
+
+// TestE2EClients has each client ask a Caddy whose certificate it can accept,
+// and others that it has to refuse.
+func TestE2EClients(t *testing.T) {
+	exe := caddyWith(t, caddyVersions[len(caddyVersions)-1])
+	srv, ca, stranger := startServer(t), newAuthority(t), newAuthority(t)
+	_, leaf, err := ca.Leaf(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	expired, err := ca.LeafFor(t.TempDir(), "localhost", time.Now().Add(-time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	more, err := testbed.PickPorts()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := startCaddyFor(t, exe, ca, func(p testbed.Ports) string {
+		return "{\n" + p.Globals() + "}\n" + fmt.Sprintf(`
+localhost {
+	tls %[1]s %[1]s
+	respond "hello"
+}
+https://localhost:%[2]d {
+	tls %[3]s %[3]s
+	respond "late"
+}
+https://localhost:%[4]d {
+	tls %[1]s %[1]s {
+		protocols tls1.3
+	}
+	respond "new"
+}
+`, leaf, more.HTTP, expired, more.HTTPS)
+	})
+	port := strconv.Itoa(c.Ports.HTTPS)
+
+	library := map[string]string{"curl": "openssl", "wget": "gnutls", "gnutls-cli": "gnutls", "openssl": "openssl", "node": "openssl", "python": "openssl", "java": "java"}
+	// How each says that it does not accept a certificate, by what was wrong with
+	// it. GnuTLS's programs may close without an alert.
+	refusals := map[string][]string{
+		"openssl": {"client_unknown_ca", "client_certificate_expired", "client_bad_certificate"},
+		"gnutls":  {"client_unknown_ca", "client_certificate_expired", "client_bad_certificate", "closed_after_hello", "reset", "client_certificate_unknown"},
+		"java":    {"client_certificate_unknown", "client_unknown_ca", "client_certificate_expired"},
+	}
+	for _, tool := range programs.Tools() {
+		before := counted(t, srv, c, "tls.libraries", "tls_library")
+		if err := tool.Get(t.Context(), t.TempDir(), ca.CertFile, port, "/"); err != nil {
+			t.Errorf("%s: %v", tool.Name, err)
+		}
+		got := since(before, counted(t, srv, c, "tls.libraries", "tls_library"))
+		if want := library[tool.Name]; !maps.Equal(got, map[string]uint64{want: 1}) {
+			t.Errorf("%s looks like %s, want %s", tool.Name, show(got), want)
+		}
+
+		for _, refused := range []struct{ why, caFile, port, only string }{
+			{"unknown authority", stranger.CertFile, port, "client_unknown_ca"},
+			{"expired", ca.CertFile, strconv.Itoa(more.HTTP), "client_certificate_expired"},
+		} {
+			before := counted(t, srv, c, "tls.failures", "failure")
+			if err := tool.Get(t.Context(), t.TempDir(), refused.caFile, refused.port, "/"); err == nil {
+				t.Errorf("%s accepts a certificate: %s", tool.Name, refused.why)
+				continue
+			}
+			var got map[string]uint64
+			eventually(t, 10*time.Second, func() error {
+				if got = since(before, counted(t, srv, c, "tls.failures", "failure")); len(got) == 0 {
+					return fmt.Errorf("%s, %s: no failure is counted", tool.Name, refused.why)
+				}
+				return nil
+			})
+			t.Logf("%-10s %s: %s", tool.Name, refused.why, show(got))
+			allowed := refusals[library[tool.Name]]
+			if library[tool.Name] == "openssl" {
+				allowed = []string{refused.only}
+			}
+			for cause := range got {
+				if !slices.Contains(allowed, cause) {
+					t.Errorf("%s, %s: counted as %s", tool.Name, refused.why, cause)
+				}
+			}
+		}
+	}
+
+	for _, f := range []struct {
+		why  string
+		do   func() error
+		want []string
+	}{
+		{"no common version", func() error {
+			return exec.CommandContext(t.Context(), "openssl", "s_client", "-tls1_2", "-connect", "127.0.0.1:"+strconv.Itoa(more.HTTPS)).Run()
+		}, []string{"no_common_version"}},
+		{"a suite that nobody has", func() error {
+			return exec.CommandContext(t.Context(), "openssl", "s_client", "-tls1_2", "-cipher", "DHE-RSA-AES128-SHA@SECLEVEL=0", "-connect", "127.0.0.1:"+port).Run()
+		}, []string{"no_common_suite"}},
+		{"plain HTTP", func() error {
+			return exec.CommandContext(t.Context(), "curl", "-sf", "--noproxy", "*", "http://127.0.0.1:"+port+"/").Run()
+		}, []string{"plain_http"}},
+		{"an unknown name", func() error {
+			return exec.CommandContext(t.Context(), "openssl", "s_client", "-servername", "elsewhere.test", "-connect", "127.0.0.1:"+port).Run()
+		}, []string{"no_certificate"}},
+		{"no word", func() error {
+			conn, err := net.Dial("tcp", "127.0.0.1:"+port)
+			if err == nil {
+				conn.Close()
+				err = fmt.Errorf("as wanted")
+			}
+			return err
+		}, []string{"connect_and_close"}},
+	} {
+		before := counted(t, srv, c, "tls.failures", "failure")
+		if err := f.do(); err == nil {
+			t.Errorf("%s: no error", f.why)
+		}
+		eventually(t, 10*time.Second, func() error {
+			got := since(before, counted(t, srv, c, "tls.failures", "failure"))
+			if want := (map[string]uint64{f.want[0]: 1}); !maps.Equal(got, want) {
+				return fmt.Errorf("%s is counted as %s, want %s", f.why, show(got), show(want))
+			}
+			return nil
+		})
+	}
+}
