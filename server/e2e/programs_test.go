@@ -5,8 +5,8 @@ package e2e
 import (
 	"crypto/x509"
 	"fmt"
-	"maps"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
