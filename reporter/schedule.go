@@ -55,14 +55,17 @@ func (p pacing) retry(failures int, random float64) time.Duration {
 
 // slot is the next time after now at which an instance reports. Windows end at
 // the same moment everywhere; slots spread the instances over the interval,
-// each at a place of its own, with a little noise.
+// each at a place of its own, with a little noise that never reaches the next
+// interval: where the window's end lies in it, a report would have two windows
+// or none.
 func slot(now time.Time, every time.Duration, id wire.InstanceID, random float64) time.Time {
-	offset := time.Duration(binary.BigEndian.Uint64(id[:8]) % uint64(every))
+	noise := every / 100
+	offset := time.Duration(binary.BigEndian.Uint64(id[:8]) % uint64(every-noise))
 	t := now.Truncate(every).Add(offset)
 	for !t.After(now) {
 		t = t.Add(every)
 	}
-	return t.Add(time.Duration(random * float64(every) / 20))
+	return t.Add(time.Duration(random * float64(noise)))
 }
 
 // retryAfter reads the header field of that name, in seconds or as a date;
