@@ -69,6 +69,7 @@ func TestJudgeCaptures(t *testing.T) {
 		"java": "consistent java", "java-url": "consistent java",
 		"go": "consistent go", "go-h1": "consistent go",
 		"chromium": "consistent boringssl", "firefox": "consistent nss",
+		"deno": "consistent rustls", "bun": "consistent boringssl",
 		"mbedtls": "unknown mbedtls", "wolfssl": "unknown wolfssl",
 	}
 	got := map[string]string{}
@@ -114,7 +115,7 @@ const (
 func browserOf(client string) string {
 	name, _, _ := strings.Cut(client, "-")
 	switch name {
-	case "chromium", "chrome", "edge":
+	case "chromium", "chrome", "edge", "opera":
 		return "chromium"
 	case "firefox":
 		return "firefox"
@@ -143,8 +144,8 @@ func TestJudgeCrossed(t *testing.T) {
 				j, why := Explain(s.hello, c)
 				got := wire.InterceptionVerdict.ValueName(j.Verdict)
 				switch of := browserOf(s.Client); {
-				case strings.HasPrefix(s.Client, "360") || strings.HasPrefix(s.Client, "qq"), strings.HasPrefix(s.Client, "android") && ua.engine == "chromium":
-					// Built on Chromium, or on its library.
+				case strings.HasPrefix(s.Client, "360") || strings.HasPrefix(s.Client, "qq"):
+					// Built on Chromium.
 				case of != ua.engine && got != "inconsistent":
 					t.Errorf("%s %d with the hello of %s (%s) is %s: %s", ua.engine, v, s.Client, s.Version, got, strings.Join(why, "; "))
 				}
