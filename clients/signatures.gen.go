@@ -107,6 +107,7 @@ var engines = [...]engineData{
 			must:             extensionSet{0x8280008842c20, 0x40}, may: extensionSet{0x83e0808a52c21, 0x7e}},
 	}},
 	{name: "firefox", newest: 153, libraries: []libraryRange{{3, 0, 65535}}, rules: []engineRule{
+		{74, 65535, ruleTLS13, 0x0},
 		{52, 153, ruleNoGrease, 0x0},
 		{52, 153, ruleExtension, 0x17},
 		{63, 153, ruleExtension, 0x1c},
