@@ -44,7 +44,7 @@ var engines = [...]engineData{
 		{70, 65535, ruleTLS13, 0x0},
 		{58, 156, ruleExtension, 0x17},
 		{58, 156, ruleExtension, 0x12},
-		{70, 156, ruleExtension, 0x1b},
+		{83, 156, ruleExtension, 0x1b},
 		{58, 156, ruleNoExtension, 0x16},
 		{58, 156, ruleNoExtension, 0x1c},
 		{58, 156, ruleNoCipher, 0xff},
@@ -149,9 +149,9 @@ var engines = [...]engineData{
 	}},
 	{name: "apple", newest: 26, libraries: []libraryRange{{4, 0, 65535}}, rules: []engineRule{
 		{9, 26, ruleExtension, 0x5},
-		{13, 65535, ruleTLS13, 0x0},
-		{15, 65535, ruleGrease, 0x0},
-		{13, 26, ruleExtension, 0x12},
+		{15, 65535, ruleTLS13, 0x0},
+		{16, 65535, ruleGrease, 0x0},
+		{15, 26, ruleExtension, 0x12},
 		{9, 26, ruleNoExtension, 0x16},
 		{9, 26, ruleNoExtension, 0x1c},
 		{11, 26, ruleNoCipher, 0xff},
@@ -184,7 +184,7 @@ var engines = [...]engineData{
 			},
 			must: extensionSet{0x842c20, 0x40}, may: extensionSet{0x160000a52c21, 0x41}},
 		// utls iOS 13; mitmengine browser.txt: Safari 12 with TLS 1.3
-		{name: "apple-13", library: 4, from: 12, to: 13, quic: false,
+		{name: "apple-13", library: 4, from: 12, to: 15, quic: false,
 			ciphers: []pattern{
 				{0x1303 | optional, 0x1301, 0x1302, 0x1303 | optional, 0xc02c, 0xc02b, 0xc024, 0xc023, 0xc00a, 0xc009, 0xcca9, 0xc030, 0xc02f, 0xc028, 0xc027, 0xc014, 0xc013, 0xcca8, 0x9d | optional, 0x9c | optional, 0x3d | optional, 0x3c | optional, 0x35 | optional, 0x2f | optional, 0xc008 | optional, 0xc012 | optional, 0xa | optional},
 			},
