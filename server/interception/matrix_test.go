@@ -222,7 +222,7 @@ func TestMatrix(t *testing.T) {
 			one("another on the library of "+s.Client, s.hello, everyBrowser())
 		}
 	}
-	var a tally = intercepted
+	a := intercepted
 	out.row("**all**", strconv.Itoa(a.all()), strconv.Itoa(a.consistent), strconv.Itoa(a.inconsistent), strconv.Itoa(a.unknown), "")
 	t.Log("\n" + out.String())
 
