@@ -69,6 +69,7 @@ func TestJudgeCaptures(t *testing.T) {
 		"java": "consistent java", "java-url": "consistent java",
 		"go": "consistent go", "go-h1": "consistent go",
 		"chromium": "consistent boringssl", "firefox": "consistent nss",
+		"deno": "consistent rustls", "bun": "consistent boringssl",
 		"mbedtls": "unknown mbedtls", "wolfssl": "unknown wolfssl",
 	}
 	got := map[string]string{}
@@ -114,7 +115,7 @@ const (
 func browserOf(client string) string {
 	name, _, _ := strings.Cut(client, "-")
 	switch name {
-	case "chromium", "chrome", "edge":
+	case "chromium", "chrome", "edge", "opera":
 		return "chromium"
 	case "firefox":
 		return "firefox"
@@ -143,8 +144,8 @@ func TestJudgeCrossed(t *testing.T) {
 				j, why := Explain(s.hello, c)
 				got := wire.InterceptionVerdict.ValueName(j.Verdict)
 				switch of := browserOf(s.Client); {
-				case strings.HasPrefix(s.Client, "360") || strings.HasPrefix(s.Client, "qq"), strings.HasPrefix(s.Client, "android") && ua.engine == "chromium":
-					// Built on Chromium, or on its library.
+				case strings.HasPrefix(s.Client, "360") || strings.HasPrefix(s.Client, "qq"):
+					// Built on Chromium.
 				case of != ua.engine && got != "inconsistent":
 					t.Errorf("%s %d with the hello of %s (%s) is %s: %s", ua.engine, v, s.Client, s.Version, got, strings.Join(why, "; "))
 				}
@@ -195,6 +196,80 @@ func TestJudgeNeverFlagsTheNew(t *testing.T) {
 	}
 	if len(seen) != len(newest) {
 		t.Errorf("tested only %v", seen)
+	}
+}
+
+// Old hellos as mitmengine's browser.txt has them (see signatures/browsers.txt):
+// lists without the rest.
+func TestJudgeOld(t *testing.T) {
+	list := func(s string) (l []uint16) {
+		for _, w := range strings.Fields(s) {
+			var v uint16
+			if _, err := fmt.Sscanf(w, "%x", &v); err != nil {
+				t.Fatal(err)
+			}
+			l = append(l, v)
+		}
+		return l
+	}
+	const (
+		ie11    = "Mozilla/5.0 (Windows NT 10.0; WOW64; Trident/7.0; rv:11.0) like Gecko"
+		edge18  = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/64.0.3282.140 Safari/537.36 Edge/18.17763"
+		safari9 = "Mozilla/5.0 (iPhone; CPU iPhone OS 9_1 like Mac OS X) AppleWebKit/601.1.46 (KHTML, like Gecko) Version/9.0 Mobile/13B143 Safari/601.1"
+	)
+	for _, c := range []struct{ name, ua, ciphers, extensions, groups, want string }{
+		{"IE 11, Windows 10", ie11, "c02c c02b c030 c02f c024 c023 c028 c027 c00a c009 c014 c013 9d 9c 3d 3c 35 2f a", "0 5 a b d 23 10 17 ff01", "1d 17 18", "consistent schannel"},
+		{"IE 11, Windows 7", ie11, "c028 c027 c014 c013 9f 9e 39 33 9d 9c 3d 3c 35 2f c02c c02b c024 c023 c00a c009 6a 40 38 32 a 13", "0 5 a b d 23 10 3374 17 ff01", "17 18", "consistent schannel"},
+		{"Edge 18", edge18, "c02c c02b c030 c02f c024 c023 c028 c027 c00a c009 c014 c013 9d 9c 3d 3c 35 2f a", "0 5 a b d 23 10 17 18 ff01", "1d 17 18", "consistent schannel"},
+		{"SChannel as Chrome", fmt.Sprintf(chromeUA, 120), "c02c c02b c030 c02f c024 c023 c028 c027 c00a c009 c014 c013 9d 9c 3d 3c 35 2f a", "0 5 a b d 23 10 17 ff01", "1d 17 18", "inconsistent schannel"},
+		{"Safari 9", safari9, "ff c02c c02b c024 c023 c00a c009 c008 c030 c02f c028 c027 c014 c013 c012 9d 9c 3d 3c 35 2f a c007 c011 5 4", "0 a b d 3374 10 5 12", "17 18 19", "consistent apple"},
+		{"Firefox 48", fmt.Sprintf(firefoxUA, 48), "c02b c02f cca9 cca8 c00a c009 c013 c014 33 39 2f 35 a", "0 17 ff01 a b 23 3374 10 5 d", "17 18 19", "consistent nss"},
+		{"Firefox 48 as Chrome 57", fmt.Sprintf(chromeUA, 57), "c02b c02f cca9 cca8 c00a c009 c013 c014 33 39 2f 35 a", "0 17 ff01 a b 23 3374 10 5 d", "17 18 19", "inconsistent nss"},
+		{"nothing", fmt.Sprintf(chromeUA, 48), "", "", "", "unknown unknown"},
+	} {
+		h := &clienthello.Hello{Transport: clienthello.TCP, LegacyVersion: 0x0303, CipherSuites: list(c.ciphers), Extensions: list(c.extensions), Groups: list(c.groups), PointFormats: []uint8{0}}
+		j, why := Explain(h, Classify(c.ua))
+		if got := describe(j); got != c.want {
+			t.Errorf("%s is %s, want %s: %s", c.name, got, c.want, strings.Join(why, "; "))
+		}
+	}
+	for _, s := range samples(t, "captures.jsonl") {
+		if j, _ := Explain(s.hello, Classify(ie11)); j.Verdict != verdicts.inconsistent {
+			t.Errorf("Internet Explorer with the hello of %s is %s", s.Client, describe(j))
+		}
+	}
+}
+
+// Safari's TLS is that of the system below it: Safari 15 ran on macOS 10.15.
+func TestJudgeSafariOnOldSystems(t *testing.T) {
+	for _, s := range samples(t, "parrots.jsonl") {
+		if s.Client != "ios-13" {
+			continue
+		}
+		for _, v := range []int{13, 14, 15} {
+			ua := fmt.Sprintf("Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/%d.1 Safari/605.1.15", v)
+			if j, why := Explain(s.hello, Classify(ua)); j.Verdict != verdicts.consistent {
+				t.Errorf("Safari %d is %s: %s", v, describe(j), strings.Join(why, "; "))
+			}
+		}
+		return
+	}
+	t.Error("no hello of iOS 13")
+}
+
+// Over HTTP/3 the library alone is looked at, from what Go tells of a hello.
+func TestJudgeQUIC(t *testing.T) {
+	for _, s := range samples(t, "captures.jsonl") {
+		h := clienthello.Hello{Transport: clienthello.QUIC, CipherSuites: []uint16{0x1301, 0x1302, 0x1303}, Groups: s.hello.Groups, SignatureSchemes: s.hello.SignatureSchemes,
+			Extensions: []uint16{0, 10, 13, 16, 43, 45, 51, 57}, ALPN: []string{"h3"}, Versions: []uint16{0x0304}}
+		want := map[string]string{"chromium": "consistent", "bun": "consistent"}[s.Client]
+		if want == "" {
+			want = "inconsistent"
+		}
+		j, why := Explain(&h, Classify(fmt.Sprintf(chromeUA, 156)))
+		if got := wire.InterceptionVerdict.ValueName(j.Verdict); got != want {
+			t.Errorf("Chrome over QUIC with the hello of %s is %s: %s", s.Client, got, strings.Join(why, "; "))
+		}
 	}
 }
 

@@ -44,7 +44,7 @@ var engines = [...]engineData{
 		{70, 65535, ruleTLS13, 0x0},
 		{58, 156, ruleExtension, 0x17},
 		{58, 156, ruleExtension, 0x12},
-		{70, 156, ruleExtension, 0x1b},
+		{83, 156, ruleExtension, 0x1b},
 		{58, 156, ruleNoExtension, 0x16},
 		{58, 156, ruleNoExtension, 0x1c},
 		{58, 156, ruleNoCipher, 0xff},
@@ -88,7 +88,7 @@ var engines = [...]engineData{
 			},
 			greaseExtensions: greaseMust,
 			must:             extensionSet{0x8280000842c20, 0x40}, may: extensionSet{0x83f0808a52c21, 0x48}},
-		// utls Chrome 83 to 133, Edge 85 and 106, QQBrowser 11.1; capture of Chromium 156
+		// utls Chrome 83 to 133, tls-client Chrome 103 to 133 and Opera 89 to 91, Edge 85 and 106, QQBrowser 11.1; capture of Chromium 156
 		{name: "chromium-83", library: 2, from: 80, to: 156, quic: false,
 			ciphers: []pattern{
 				{grease, 0x1301, 0x1302, 0x1303, 0xc02b, 0xc02f, 0xc02c, 0xc030, 0xcca9, 0xcca8, 0xc013, 0xc014, 0x9c, 0x9d, 0x2f, 0x35},
@@ -107,6 +107,7 @@ var engines = [...]engineData{
 			must:             extensionSet{0x8280008842c20, 0x40}, may: extensionSet{0x83e0808a52c21, 0x7e}},
 	}},
 	{name: "firefox", newest: 153, libraries: []libraryRange{{3, 0, 65535}}, rules: []engineRule{
+		{74, 65535, ruleTLS13, 0x0},
 		{52, 153, ruleNoGrease, 0x0},
 		{52, 153, ruleExtension, 0x17},
 		{63, 153, ruleExtension, 0x1c},
@@ -132,8 +133,8 @@ var engines = [...]engineData{
 			schemes: []pattern{
 				{0x403, 0x503, 0x603, 0x804, 0x805, 0x806, 0x401, 0x501, 0x601, 0x203, 0x201},
 			},
-			must: extensionSet{0x8280000802c20, 0x40}, may: extensionSet{0x83e0c10a12c21, 0x41}},
-		// utls Firefox 99 to 120; capture of Firefox ESR 153
+			must: extensionSet{0x8080000802c20, 0x40}, may: extensionSet{0x83e0c10a12c21, 0x41}},
+		// utls Firefox 99 to 120; tls-client Firefox 102 to 135; capture of Firefox ESR 153
 		{name: "firefox-99", library: 3, from: 78, to: 153, quic: false,
 			ciphers: []pattern{
 				{0x1301, 0x1303, 0x1302, 0xc02b, 0xc02f, 0xcca9, 0xcca8, 0xc02c, 0xc030, 0xc00a | optional, 0xc009 | optional, 0xc013, 0xc014, 0x9c, 0x9d, 0x2f, 0x35, 0xa | optional},
@@ -144,13 +145,13 @@ var engines = [...]engineData{
 			schemes: []pattern{
 				{0x403, 0x503, 0x603, 0x804, 0x805, 0x806, 0x401, 0x501, 0x601, 0x203, 0x201},
 			},
-			must: extensionSet{0x8280410802c20, 0x40}, may: extensionSet{0x83e0c18a52c21, 0x60}},
+			must: extensionSet{0x8080410802c20, 0x40}, may: extensionSet{0x83e0c18a52c21, 0x60}},
 	}},
 	{name: "apple", newest: 26, libraries: []libraryRange{{4, 0, 65535}}, rules: []engineRule{
 		{9, 26, ruleExtension, 0x5},
-		{13, 65535, ruleTLS13, 0x0},
-		{15, 65535, ruleGrease, 0x0},
-		{13, 26, ruleExtension, 0x12},
+		{15, 65535, ruleTLS13, 0x0},
+		{16, 65535, ruleGrease, 0x0},
+		{15, 26, ruleExtension, 0x12},
 		{9, 26, ruleNoExtension, 0x16},
 		{9, 26, ruleNoExtension, 0x1c},
 		{11, 26, ruleNoCipher, 0xff},
@@ -183,7 +184,7 @@ var engines = [...]engineData{
 			},
 			must: extensionSet{0x842c20, 0x40}, may: extensionSet{0x160000a52c21, 0x41}},
 		// utls iOS 13; mitmengine browser.txt: Safari 12 with TLS 1.3
-		{name: "apple-13", library: 4, from: 12, to: 13, quic: false,
+		{name: "apple-13", library: 4, from: 12, to: 15, quic: false,
 			ciphers: []pattern{
 				{0x1303 | optional, 0x1301, 0x1302, 0x1303 | optional, 0xc02c, 0xc02b, 0xc024, 0xc023, 0xc00a, 0xc009, 0xcca9, 0xc030, 0xc02f, 0xc028, 0xc027, 0xc014, 0xc013, 0xcca8, 0x9d | optional, 0x9c | optional, 0x3d | optional, 0x3c | optional, 0x35 | optional, 0x2f | optional, 0xc008 | optional, 0xc012 | optional, 0xa | optional},
 			},
@@ -207,7 +208,7 @@ var engines = [...]engineData{
 			},
 			greaseExtensions: greaseMust,
 			must:             extensionSet{0x8280000842c20, 0x40}, may: extensionSet{0x83e0008a52c21, 0x40}},
-		// utls Safari 16.0
+		// utls Safari 16.0; tls-client Safari 15.6.1 to iOS 18.5
 		{name: "apple-16", library: 4, from: 15, to: 26, quic: false,
 			ciphers: []pattern{
 				{grease, 0x1301, 0x1302, 0x1303, 0xc02c, 0xc02b, 0xcca9, 0xc030, 0xc02f, 0xcca8, 0xc00a, 0xc009, 0xc014, 0xc013, 0x9d | optional, 0x9c | optional, 0x35 | optional, 0x2f | optional, 0xc008 | optional, 0xc012 | optional, 0xa | optional},
@@ -217,7 +218,8 @@ var engines = [...]engineData{
 				{grease, 0x11ec | optional, 0x1d, 0x17, 0x18, 0x19},
 			},
 			schemes: []pattern{
-				{0x403, 0x804, 0x401, 0x503, 0x203 | optional, 0x805, 0x805, 0x501, 0x806, 0x601, 0x201},
+				{0x403, 0x804, 0x401, 0x503, 0x203, 0x805, 0x805 | optional, 0x501, 0x806, 0x601, 0x201},
+				{0x403, 0x804, 0x401, 0x503, 0x805, 0x805, 0x501, 0x806, 0x601, 0x201},
 			},
 			certificates: []pattern{
 				{0x1},
@@ -257,7 +259,8 @@ var librarySignatures = [...]signature{
 	// utls iOS 12.1 to 14, Safari 16.0
 	{name: "apple", library: 4, from: 0, to: 65535, quic: false,
 		schemes: []pattern{
-			{0x403, 0x804, 0x401, 0x503, 0x203 | optional, 0x805, 0x805, 0x501, 0x806, 0x601, 0x201 | optional, anything},
+			{0x403, 0x804, 0x401, 0x503, 0x203, 0x805, 0x805 | optional, 0x501, 0x806, 0x601, 0x201 | optional, anything},
+			{0x403, 0x804, 0x401, 0x503, 0x805, 0x805, 0x501, 0x806, 0x601, 0x201 | optional, anything},
 		},
 		openExtensions:   true,
 		greaseExtensions: greaseMay,
@@ -273,13 +276,24 @@ var librarySignatures = [...]signature{
 			{0x1d | optional, 0x17, 0x18, 0x19},
 		},
 		must: extensionSet{0x2c00, 0x0}, may: extensionSet{0x160000a52c21, 0x41}},
-	// utls Chrome 58 to 133, OkHttp on Android 11; capture of Chromium 156
+	// public reports of Safari 26
+	{name: "apple-zlib", library: 4, from: 0, to: 65535, quic: false,
+		schemes: []pattern{
+			{0x403, 0x804, 0x401, 0x503, 0x805, 0x501, 0x806, 0x601, 0x201 | optional},
+		},
+		certificates: []pattern{
+			{0x1},
+		},
+		openExtensions:   true,
+		greaseExtensions: greaseMay,
+		must:             extensionSet{0x8000000, 0x0}, may: extensionSet{0x160008200000, 0x0}},
+	// utls Chrome 58 to 133, OkHttp on Android 10 to 13; captures of Chromium 156 and Bun 1.4
 	{name: "boringssl", library: 2, from: 0, to: 65535, quic: false,
 		groups: []pattern{
 			{grease | optional, 0x11ec | optional, 0x6399 | optional, 0x1d, 0x17, 0x18},
 		},
 		schemes: []pattern{
-			{grease | optional, 0x904 | optional, 0x905 | optional, 0x906 | optional, 0x403, 0x804, 0x401, 0x503, 0x805, 0x501, 0x806, 0x601, 0x201 | optional},
+			{grease | optional, 0x904 | optional, 0x905 | optional, 0x906 | optional, 0x403, 0x804, 0x401, 0x503, 0x805, 0x501, 0x806, 0x601, anything},
 		},
 		openExtensions:   true,
 		greaseExtensions: greaseMay,
@@ -344,6 +358,14 @@ var librarySignatures = [...]signature{
 	{name: "wolfssl", library: 12, from: 0, to: 65535, quic: false,
 		schemes: []pattern{
 			{0x603, 0x503, 0x403, 0x203 | optional, 0x807 | optional, 0x808 | optional, 0x806, 0x80b | optional, 0x805, 0x80a | optional, 0x804, 0x809 | optional, 0x601, 0x501, 0x401, 0x301 | optional, 0x201 | optional},
+		},
+		openExtensions:   true,
+		greaseExtensions: greaseMay,
+		must:             extensionSet{0x0, 0x0}, may: extensionSet{0x160000200000, 0x0}},
+	// capture: Deno 2.9
+	{name: "rustls", library: 10, from: 0, to: 65535, quic: false,
+		schemes: []pattern{
+			{0x503, 0x403, 0x603 | optional, 0x807 | optional, 0x806, 0x805, 0x804, 0x601, 0x501, 0x401},
 		},
 		openExtensions:   true,
 		greaseExtensions: greaseMay,

@@ -273,7 +273,7 @@ func (t *table) check() error {
 	names := map[string]bool{}
 	once := func(kind, name string) error {
 		if names[kind+name] {
-			return fmt.Errorf("%s %s is there twice", kind, name)
+			return fmt.Errorf("%s%s is there twice", kind, name)
 		}
 		names[kind+name] = true
 		return nil

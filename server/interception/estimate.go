@@ -101,3 +101,11 @@ func FalseFlags(prevalence float64, q Quality) float64 {
 	}
 	return wrong / flags
 }
+
+// Measured is how well package clients judges, by the matrix of
+// docs/interception.md: of browsers none was flagged, of interceptors none was
+// missed. It counts kinds of hello, not pairs of hello and User-Agent, which are
+// no independent samples: so that an interval is as wide as it should be.
+func Measured() Quality {
+	return Quality{Sensitivity: 1, Specificity: 1, SensitivityOf: 11, SpecificityOf: 82}
+}
