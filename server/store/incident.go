@@ -50,7 +50,8 @@ type Sighting struct {
 	Top       uint64 // of a single instance, at most
 	// Sample holds the least hashes of the instances, at most SampleSize of
 	// them, ascending. An instance's hash is the same everywhere in an answer.
-	// Spread answers without.
+	// There is none of hours with less than half of Sighted.Least, of kinds as a
+	// whole, and in what Spread answers.
 	Sample []uint64
 }
 

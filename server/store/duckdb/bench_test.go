@@ -3,6 +3,7 @@ package duckdb
 import (
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -133,4 +134,33 @@ func BenchmarkCommit(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(len(batch.Rows))*float64(b.N)/b.Elapsed().Seconds(), "rows/s")
+}
+
+// BenchmarkSightings looks for what 300,000 incidents of 37 days have in common.
+func BenchmarkSightings(b *testing.B) {
+	s := open(b, filepath.Join(b.TempDir(), "store.duckdb"), Options{})
+	r := rand.New(rand.NewPCG(1, 2))
+	end := storetest.FillEnd
+	for n := range store.Position(10) {
+		batch := store.Batch{Log: "a", From: n, To: n + 1}
+		for i := range 30_000 {
+			start := end.Unix() - r.Int64N(37*24*3600)
+			in := store.Incident{
+				Instance: wire.InstanceID{byte(r.IntN(256)), byte(r.IntN(256)), 1}, Number: uint64(n)<<32 | uint64(i), Known: start + 600,
+				Start: start, End: start + r.Int64N(1200), Kind: wire.Value(1 + r.IntN(10)), Events: 1000,
+			}
+			for range 5 {
+				in.Networks = append(in.Networks, store.IncidentNetwork{Network: uint32(1 + r.ExpFloat64()*2000), Country: "NZ", Percent: 10})
+			}
+			batch.Incidents = append(batch.Incidents, in)
+		}
+		if err := s.Commit(b.Context(), batch); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for b.Loop() {
+		if _, err := s.Sightings(b.Context(), store.Sighted{From: end.Add(-37 * 24 * time.Hour), To: end, Least: 5}); err != nil {
+			b.Fatal(err)
+		}
+	}
 }

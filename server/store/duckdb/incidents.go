@@ -93,6 +93,7 @@ touched AS (
 	FROM touched
 )`
 
+// Samples are made only of what is answered: of all, they would not fit into memory.
 const sightingsSQL = `WITH` + hoursSQL + `, traits AS (
 	SELECT kind, scan, 0 AS fingerprint, 0 AS network, hour, instance, part FROM spread
 	UNION ALL
@@ -103,16 +104,21 @@ const sightingsSQL = `WITH` + hoursSQL + `, traits AS (
 	) WHERE network > 0
 ), sums AS (
 	SELECT kind, scan, fingerprint, network, hour, instance, sum(part) AS part FROM traits GROUP BY ALL
-), sightings AS (
-	SELECT kind, scan, fingerprint, network, hour, count(*) AS instances, sum(part) AS events, max(part) AS top,
-		min(hash(instance), %d) AS sample
-	FROM sums GROUP BY ALL
+), counts AS (
+	SELECT kind, scan, fingerprint, network, hour, count(*) AS instances, sum(part) AS events, max(part) AS top
+	FROM sums GROUP BY kind, scan, fingerprint, network, hour
+	QUALIFY fingerprint = 0 AND network = 0 OR max(count(*)) OVER (PARTITION BY kind, scan, fingerprint, network) >= $3::VARCHAR::UBIGINT
+), samples AS (
+	SELECT kind, scan, fingerprint, network, hour, list_sort(list(hash(instance)))[1:%d] AS sample
+	FROM sums SEMI JOIN (
+		SELECT * FROM counts WHERE (fingerprint > 0 OR network > 0) AND 2 * instances >= $3::VARCHAR::UBIGINT
+	) USING (kind, scan, fingerprint, network, hour)
+	GROUP BY kind, scan, fingerprint, network, hour
 )
 SELECT kind, scan, fingerprint, network, hour, instances,
-	least(round(events), 9e18)::BIGINT, least(round(top), 9e18)::BIGINT, sample
-FROM sightings
-QUALIFY fingerprint = 0 AND network = 0 OR max(instances) OVER (PARTITION BY kind, scan, fingerprint, network) >= $3::VARCHAR::UBIGINT
-ORDER BY ALL`
+	least(round(events), 9e18)::BIGINT, least(round(top), 9e18)::BIGINT, coalesce(sample, []::UBIGINT[])
+FROM counts LEFT JOIN samples USING (kind, scan, fingerprint, network, hour)
+ORDER BY kind, scan, fingerprint, network, hour`
 
 // Sightings implements store.Store.
 func (s *Store) Sightings(ctx context.Context, q store.Sighted) ([]store.Sighting, error) {

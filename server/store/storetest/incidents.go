@@ -103,7 +103,13 @@ func (f *Reference) Sightings(ctx context.Context, q store.Sighted) ([]store.Sig
 	maps.DeleteFunc(shares, func(k sightingKey, _ map[wire.InstanceID]float64) bool {
 		return (k.Fingerprint != 0 || k.Network != 0) && uint64(most[k.Trait]) < q.Least
 	})
-	return sum(shares), ctx.Err()
+	all := sum(shares)
+	for i, g := range all {
+		if g.Fingerprint == 0 && g.Network == 0 || 2*g.Instances < q.Least {
+			all[i].Sample = nil
+		}
+	}
+	return all, ctx.Err()
 }
 
 // Spread implements store.Store.
@@ -196,11 +202,11 @@ func testIncidents(t *testing.T, s store.Store) {
 	trait := func(fingerprint wire.Value, network uint32) store.Trait {
 		return store.Trait{Kind: 3, Scan: 2, Fingerprint: fingerprint, Network: network}
 	}
-	one, two := make([]uint64, 1), make([]uint64, 2)
+	none, one, two := []uint64{}, make([]uint64, 1), make([]uint64, 2)
 	whole := []store.Sighting{
-		{Trait: trait(0, 0), Hour: hour(0), Instances: 1, Events: 1000, Top: 1000, Sample: one},
-		{Trait: trait(0, 0), Hour: hour(1), Instances: 2, Events: 6000, Top: 4000, Sample: two},
-		{Trait: trait(0, 0), Hour: hour(2), Instances: 1, Events: 1000, Top: 1000, Sample: one},
+		{Trait: trait(0, 0), Hour: hour(0), Instances: 1, Events: 1000, Top: 1000, Sample: none},
+		{Trait: trait(0, 0), Hour: hour(1), Instances: 2, Events: 6000, Top: 4000, Sample: none},
+		{Trait: trait(0, 0), Hour: hour(2), Instances: 1, Events: 1000, Top: 1000, Sample: none},
 	}
 	network := []store.Sighting{
 		{Trait: trait(0, 64496), Hour: hour(0), Instances: 1, Events: 500, Top: 500, Sample: one},
