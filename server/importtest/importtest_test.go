@@ -57,7 +57,7 @@ var rules = []rule{
 		},
 	}, {
 		"a library of ours that stands alone imports nothing of ours",
-		is(root+"/clienthello", root+"/delta", root+"/bridge", root+"/nearest", root+"/hsts", server+"/hll"),
+		is(root+"/clienthello", root+"/delta", root+"/bridge", root+"/nearest", root+"/hsts", server+"/hll", server+"/pcap"),
 		func(_, i string) bool { return !under(i, root) },
 	}, {
 		"rollout learns of health from store alone",
