@@ -24,13 +24,14 @@ func init() {
 type App struct {
 	Config
 
-	ctx  caddy.Context
-	log  *zap.Logger
-	set  settings
-	proc *process // nil: off, or it could not be made
-	off  bool     // its settings are shown as being off
-	made bool     // by Caddy, and not by the lookout
-	raw  []byte   // the whole configuration as JSON, for the facts; nil if it can't be read
+	ctx      caddy.Context
+	log      *zap.Logger
+	set      settings
+	proc     *process // nil: off, or it could not be made
+	off      bool     // its settings are shown as being off
+	made     bool     // by Caddy, and not by the lookout
+	httpPort int      // of the http app, where there is no TLS
+	raw      []byte   // the whole configuration as JSON, for the facts; nil if it can't be read
 
 	sites     map[*caddyhttp.Server]*site
 	injectErr error // why the http app could not be provisioned with our modules in it
