@@ -24,13 +24,14 @@ func init() {
 type App struct {
 	Config
 
-	ctx  caddy.Context
-	log  *zap.Logger
-	set  settings
-	proc *process // nil: off, or it could not be made
-	off  bool     // its settings are shown as being off
-	made bool     // by Caddy, and not by the lookout
-	raw  []byte   // the whole configuration as JSON, for the facts; nil if it can't be read
+	ctx     caddy.Context
+	log     *zap.Logger
+	set     settings
+	proc    *process // nil: off, or it could not be made
+	off     bool     // its settings are shown as being off
+	made    bool     // by Caddy, and not by the lookout
+	started bool
+	raw     []byte // the whole configuration as JSON, for the facts; nil if it can't be read
 
 	sites     map[*caddyhttp.Server]*site
 	injectErr error // why the http app could not be provisioned with our modules in it
@@ -83,6 +84,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		a.raw, err = readConfig(ctx)
 		return err
 	})
+	a.watchInside()
 	if app, names := a.httpApp(); app != nil {
 		a.try("register callbacks", "connections and HTTP/1 and HTTP/2 requests are not counted", func() error {
 			for name, srv := range app.Servers {
@@ -196,6 +198,7 @@ func (a *App) Start() error {
 	if a.injectErr != nil {
 		a.fallBack("inject the handler", "traffic is not counted", a.injectErr)
 	}
+	a.started = true
 	if err := guard("start", func() error { return a.proc.enter(a) }); err != nil {
 		a.log.Warn("nothing is reported; Caddy is not affected", zap.Error(err))
 	}
@@ -217,6 +220,7 @@ func (a *App) Stop() error {
 // configuration to do so ends them.
 func (a *App) Cleanup() error {
 	_ = guard("clean up", func() (err error) {
+		a.loaded()
 		if a.off {
 			_, err = processes.Delete(offKey{})
 		}

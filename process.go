@@ -36,6 +36,7 @@ type process struct {
 	facts   *inventory.Collector
 	started time.Time
 	hsts    *hsts.Memory
+	admin   adminErrors
 
 	newest   atomic.Pointer[App] // whose settings hold; nil if none has started
 	counting atomic.Pointer[App] // the newest that is not off
@@ -54,10 +55,16 @@ func newProcess(s settings) (*process, error) {
 		return nil, err
 	}
 	now := time.Now()
-	return &process{
+	p := &process{
 		rec: rec, windows: newWindows(rec, s.Timing, now), timing: s.Timing, started: now, hsts: hsts.New(now),
 		facts: inventory.New("/", os.Getenv), fallbacks: map[string]string{},
-	}, nil
+	}
+	gauges := newGauges(rec, now)
+	p.onWindow(func(now time.Time) {
+		gauges.observe(now)
+		p.admin.observe(rec)
+	})
+	return p, nil
 }
 
 func currentProcess() *process {
@@ -146,6 +153,7 @@ func (p *process) apply() error {
 // Destruct ends the reporter, which spools what is counted and may try one
 // last send.
 func (p *process) Destruct() error {
+	counted.rec.CompareAndSwap(p.rec, nil)
 	p.mu.Lock()
 	cancel, done := p.cancel, p.done
 	p.mu.Unlock()
