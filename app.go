@@ -31,8 +31,9 @@ type App struct {
 	proc     *process // nil: off, or it could not be made
 	off      bool     // its settings are shown as being off
 	made     bool     // by Caddy, and not by the lookout
-	httpPort int      // of the http app, where there is no TLS
-	raw      []byte   // the whole configuration as JSON, for the facts; nil if it can't be read
+	started  bool
+	httpPort int    // of the http app, where there is no TLS
+	raw      []byte // the whole configuration as JSON, for the facts; nil if it can't be read
 
 	tls    *caddytls.TLS   // the configuration's, or nil
 	ownCAs map[string]bool // ids of the CAs that are Caddy's own
@@ -89,6 +90,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return err
 	})
 	a.try("subscribe to events", "certificates are not counted", a.subscribe)
+	a.watchInside()
 	if app, names := a.httpApp(); app != nil {
 		a.try("register callbacks", "connections and HTTP/1 and HTTP/2 requests are not counted", func() error {
 			for name, srv := range app.Servers {
@@ -207,6 +209,7 @@ func (a *App) Start() error {
 	if a.injectErr != nil {
 		a.fallBack("inject the handler", "traffic is not counted", a.injectErr)
 	}
+	a.started = true
 	if err := guard("start", func() error { return a.proc.enter(a) }); err != nil {
 		a.log.Warn("nothing is reported; Caddy is not affected", zap.Error(err))
 	}
@@ -231,6 +234,7 @@ func (a *App) Stop() error {
 // configuration to do so ends them.
 func (a *App) Cleanup() error {
 	_ = guard("clean up", func() (err error) {
+		a.loaded()
 		if a.off {
 			_, err = processes.Delete(offKey{})
 		}

@@ -22,8 +22,8 @@ func init() {
 // automatic HTTPS has looked at the routes, and before it compiles them. That is
 // when our handler goes into the routes, unseen by automatic HTTPS.
 type ListenerWrapper struct {
-	srv      *caddyhttp.Server // nil: not injected by us, does nothing
-	httpPort int
+	app *App // nil: not injected by us, does nothing
+	srv *caddyhttp.Server
 }
 
 // CaddyModule returns the Caddy module information.
@@ -38,7 +38,7 @@ func (l *ListenerWrapper) Provision(ctx caddy.Context) error {
 	if a == nil || srv == nil {
 		return nil // in a configuration of the user's: it does nothing
 	}
-	l.srv, l.httpPort = srv, a.httpPort
+	l.app, l.srv = a, srv
 	a.try("see QUIC's handshakes", "HTTP/3's handshakes are not counted", func() error {
 		matchHandshakes(srv)
 		return nil
@@ -53,12 +53,14 @@ func (l *ListenerWrapper) Provision(ctx caddy.Context) error {
 	return nil
 }
 
-// WrapListener taps the connections of a listener that Caddy puts TLS on.
+// WrapListener sees a listener's errors, and taps the connections of one that
+// Caddy puts TLS on.
 func (l *ListenerWrapper) WrapListener(ln net.Listener) net.Listener {
-	if l.srv == nil || len(l.srv.TLSConnPolicies) == 0 {
+	if l.app == nil {
 		return ln
 	}
-	if a, ok := ln.Addr().(*net.TCPAddr); ok && a.Port == l.httpPort {
+	ln = &accepting{ln, l.app.proc.rec}
+	if a, ok := ln.Addr().(*net.TCPAddr); len(l.srv.TLSConnPolicies) == 0 || ok && a.Port == l.app.httpPort {
 		return ln
 	}
 	return tapListener{ln}
