@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/quic-go/quic-go/http3"
@@ -76,6 +77,8 @@ type conn struct {
 	protocol            wire.Value
 	family, transport   wire.Value
 	handshake, finished atomic.Bool
+
+	watch connWatch
 }
 
 type connKey struct{}
@@ -85,6 +88,7 @@ type connKey struct{}
 func (s *site) connContext(ctx context.Context, nc net.Conn) context.Context {
 	_ = guard("see a connection", func() error {
 		c := &conn{site: s, net: nc}
+		c.watch.opened = time.Now()
 		s.conns.Store(nc, c)
 		s.rec.ConnOpened()
 		ctx = context.WithValue(ctx, connKey{}, c)
@@ -107,6 +111,9 @@ func (s *site) connContext(ctx context.Context, nc net.Conn) context.Context {
 // connState is called when a connection ends, or is taken over by a handler: it
 // then ends with that handler.
 func (s *site) connState(nc net.Conn, state http.ConnState) {
+	if state == http.StateActive {
+		s.active(nc)
+	}
 	if state != http.StateClosed && state != http.StateHijacked {
 		return
 	}
@@ -179,6 +186,9 @@ func (c *conn) close() {
 	state := tlsState(c.net)
 	c.shakenHands(state)
 	c.site.rec.ConnClosed(wire.Other, recorder.FamilyOf(c.net.RemoteAddr()), transportOf(state != nil), c.site.role)
+	c.watched(connectionState{
+		tls: state != nil, complete: state != nil && state.HandshakeComplete, h2: state != nil && state.NegotiatedProtocol == "h2",
+	})
 }
 
 // tlsState is the state of a connection that is TLS, or nil. Caddy hides TLS
