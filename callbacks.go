@@ -88,10 +88,10 @@ type connKey struct{}
 func (s *site) connContext(ctx context.Context, nc net.Conn) context.Context {
 	_ = guard("see a connection", func() error {
 		c := &conn{site: s, net: nc}
-		c.watch.opened = time.Now()
 		s.conns.Store(nc, c)
 		s.rec.ConnOpened()
 		ctx = context.WithValue(ctx, connKey{}, c)
+		c.watch.opened = time.Now()
 		return nil
 	})
 	// Before the server's first connection is served, so that no request can
