@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/quic-go/quic-go/http3"
@@ -80,6 +81,8 @@ type conn struct {
 	family, transport   wire.Value
 	features            recorder.Features
 	handshake, finished atomic.Bool
+
+	watch connWatch
 }
 
 type connKey struct{}
@@ -92,6 +95,7 @@ func (s *site) connContext(ctx context.Context, nc net.Conn) context.Context {
 		s.conns.Store(nc, c)
 		s.rec.ConnOpened()
 		ctx = context.WithValue(ctx, connKey{}, c)
+		c.watch.opened = time.Now()
 		return nil
 	})
 	// Before the server's first connection is served, so that no request can
@@ -111,6 +115,9 @@ func (s *site) connContext(ctx context.Context, nc net.Conn) context.Context {
 // connState is called when a connection ends, or is taken over by a handler: it
 // then ends with that handler.
 func (s *site) connState(nc net.Conn, state http.ConnState) {
+	if state == http.StateActive {
+		s.active(nc)
+	}
 	if state != http.StateClosed && state != http.StateHijacked {
 		return
 	}
@@ -187,6 +194,9 @@ func (c *conn) close() {
 	c.shakenHands(state)
 	c.ended(state)
 	c.site.rec.ConnClosed(wire.Other, recorder.FamilyOf(c.net.RemoteAddr()), transportOf(state != nil), c.site.role)
+	c.watched(connectionState{
+		tls: state != nil, complete: state != nil && state.HandshakeComplete, h2: state != nil && state.NegotiatedProtocol == "h2",
+	})
 }
 
 // tlsState is the state of a connection that is TLS, or nil. Caddy hides TLS

@@ -15,6 +15,7 @@ import (
 
 	"github.com/quic-go/quic-go/http3"
 
+	"github.com/caddy-evergreen/evergreen/attacks"
 	"github.com/caddy-evergreen/evergreen/recorder"
 	"github.com/caddy-evergreen/evergreen/wire"
 )
@@ -38,6 +39,8 @@ type exchange struct {
 	host      string // as the client asked for it
 	policy    string // its Strict-Transport-Security header when the header was written
 	hasPolicy bool
+	path      attacks.Path
+	length    int64 // of the body, as announced
 
 	wrote    bool // a final header, even if nobody was there to receive it
 	failed   bool // a write failed for a reason of the client's
@@ -64,6 +67,7 @@ func (s *site) begin(r *http.Request) (x *exchange) {
 		x.q.UserAgent = ua[0]
 	}
 	x.head = r.Method == http.MethodHead
+	x.path, x.length = asked(r), r.ContentLength
 	x.upgradeAsked()
 	x.conn, x.q.Family, x.q.Transport = s.connectionOf(r)
 	if x.conn != nil {
@@ -162,6 +166,7 @@ func (x *exchange) count(returned bool) {
 	}
 	x.site.rec.Request(q)
 	x.strictTransport()
+	x.watched(gone)
 	if x.hijacked && x.conn != nil {
 		x.conn.close()
 	}
@@ -302,11 +307,14 @@ func (w writer3) Settings() *http3.Settings {
 // counted.
 type body struct {
 	io.ReadCloser
-	n atomic.Int64
+	n    atomic.Int64
+	wait atomic.Int64 // ns that reading took
 }
 
 func (b *body) Read(p []byte) (int, error) {
+	start := time.Now()
 	n, err := b.ReadCloser.Read(p)
+	b.wait.Add(int64(time.Since(start)))
 	b.n.Add(int64(n))
 	return n, err
 }

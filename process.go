@@ -32,6 +32,7 @@ type processKey struct{}
 type process struct {
 	rec     *recorder.Recorder
 	windows *windows // rec, with what is observed once a window
+	attacks *attackWatch
 	timing  wire.Timing
 	facts   *inventory.Collector
 	started time.Time
@@ -60,7 +61,8 @@ func newProcess(s settings) (*process, error) {
 	}
 	now := time.Now()
 	p := &process{
-		rec: rec, windows: newWindows(rec, s.Timing, now), timing: s.Timing, started: now, hsts: hsts.New(now),
+		rec: rec, windows: newWindows(rec, s.Timing, now), attacks: newAttackWatch(rec, s.Timing, now),
+		timing: s.Timing, started: now, hsts: hsts.New(now),
 		facts: inventory.New("/", os.Getenv), fallbacks: map[string]string{},
 	}
 	p.onWindow(p.observeCertificates)
@@ -101,7 +103,7 @@ func (p *process) enter(a *App) error {
 		Endpoint: a.set.Endpoint,
 		Dir:      filepath.Join(caddy.AppDataDir(), "evergreen"),
 		Facts:    p.collectFacts,
-		Windows:  p.windows,
+		Windows:  incidentWindows{p.windows, p.attacks},
 		Timing:   p.timing,
 		Log:      liveLogger(),
 	})
@@ -112,6 +114,7 @@ func (p *process) enter(a *App) error {
 	p.counting.Store(a) // before its goroutine asks for the facts
 	ctx, cancel := context.WithCancel(context.Background())
 	p.cancel, p.done = cancel, make(chan struct{})
+	go p.attacks.run(ctx)
 	go func(done chan struct{}) {
 		defer close(done)
 		if err := guard("report", func() error { return rep.Run(ctx) }); err != nil && ctx.Err() == nil {
@@ -152,6 +155,7 @@ func (p *process) apply() error {
 		return nil
 	}
 	p.rep.SetEndpoint(s.Endpoint)
+	p.attacks.setOff(s.MetricsOff)
 	return p.rec.SetOff(s.MetricsOff)
 }
 

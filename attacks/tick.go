@@ -73,16 +73,12 @@ type step struct {
 // end judges the step from..to, and begins the next.
 func (w *Watcher) end(from, to time.Time) {
 	var steps [kinds]step
-	var requests float64
 	for k := range w.signals {
 		s := &w.signals[k]
 		st := &steps[k]
 		st.x, st.failed = float64(s.count.Swap(0)), float64(s.failed.Swap(0))
 		if ns := s.since.Swap(0); ns != 0 {
 			st.began = time.Unix(0, ns)
-		}
-		if k <= kindSlow || k == kindPlain { // a request is in one of these
-			requests += st.x
 		}
 	}
 	w.all, w.hellos = distinct{}, distinct{}
@@ -94,9 +90,23 @@ func (w *Watcher) end(from, to time.Time) {
 		s.mu.Unlock()
 	}
 	w.countMinute()
+	requests := w.visits(&steps[kindPlain], from)
 	for k := range w.signals {
 		w.judge(k, &steps[k], from, to, requests)
 	}
+}
+
+// visits is how many requests of a step can be visitors': what else there was is
+// compared with them. A flood is none, or else other attacks could hide behind it.
+func (w *Watcher) visits(st *step, from time.Time) float64 {
+	s, m := &w.signals[kindPlain], &manners[kindPlain]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	mu, sigma := s.base.expect(from, 0)
+	if s.incident != nil || s.base.warm() && st.x >= max(m.least, m.factor*mu, mu+deviations*sigma) && w.concentrated(kindPlain, st) {
+		return min(st.x, mu)
+	}
+	return st.x
 }
 
 func (w *Watcher) countMinute() {
