@@ -221,7 +221,18 @@ func (f *figure) wordNoun(word string, a question) string {
 		return "System"
 	case "client_family":
 		return "Client"
+	case "ja4":
+		return "JA4"
+	case "offered_alpn":
+		return "Protocol"
+	case "incident_kind":
+		return "Kind"
+	case "scan_class":
+		return "Target"
+	case "source_class":
+		return "Number"
 	}
+	word = strings.TrimPrefix(word, "offered_")
 	if rest, ok := strings.CutPrefix(word, "tls_"); ok {
 		return "TLS " + strings.ReplaceAll(rest, "_", " ")
 	}
