@@ -42,7 +42,7 @@ func display(word, value string, facet wire.Facet) string {
 		if value != "other" {
 			return strings.ToUpper(value)
 		}
-	case "hello_feature", "failure", "alert", "staple", "side", "direction", "hello_state", "occasion", "subdomains", "load", "level", "error", "upstream_failure", "handler", "use":
+	case "hello_feature", "failure", "alert", "staple", "side", "direction", "hello_state", "occasion", "certificate_occasion", "management", "ocsp_status", "subdomains", "load", "level", "error", "upstream_failure", "handler", "use":
 		return sentence(value)
 	case "phase", "resumption", "role", "deployment", "container", "presence", "verdict", "upgrade",
 		"incident_kind", "behaviour", "scan_class":
