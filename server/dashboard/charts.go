@@ -58,7 +58,9 @@ var topics = []topic{
 	{"/instances", "Instances", "Who counts", "The Caddy servers that reported %s, and what they run."},
 	{"/traffic", "Traffic", "What servers answer", "Requests, connections and how they went, %s."},
 	{"/clients", "Clients", "Who asks", "Browsers, bots and tools that made requests %s, as far as the User-Agent tells."},
-	{"/tls", "TLS", "How the web is encrypted", "What TLS handshakes came to, %s."},
+	{"/tls", "TLS", "How the web is encrypted", "What clients offered, what was agreed on, and why handshakes failed, %s."},
+	{"/certificates", "Certificates", "What servers prove themselves with", "Certificates that Caddy obtained and held, %s."},
+	{"/attacks", "Attacks", "Who attacks, and how", "What scanners, floods and robots did to servers, %s. Servers tell these apart on their own; no address leaves them."},
 	{"/inside", "Inside Caddy", "What goes wrong inside Caddy", "Errors that Caddy met %s."},
 }
 
@@ -73,12 +75,23 @@ var sections = []section{
 	{"network", "/traffic", "Network", "How connections came in."},
 	{"health", "/traffic", "Health", "What clients gave up on, and how much was going on at once."},
 	{"clients", "/clients", "Clients", "Who asked, as far as the User-Agent tells. It is classified on the instance and never leaves it."},
-	{"negotiated", "/tls", "TLS", "What clients and Caddy agreed on."},
-	{"errors", "/inside", "Errors", "What went wrong on the server's side."},
+	{"adoption", "/tls", "Adoption", "How many connections and requests have what protects them. An offered ECH may be faked (GREASE)."},
+	{"hellos", "/tls", "What clients offer", "Read from ClientHellos, the first message of each TLS connection."},
+	{"negotiated", "/tls", "What is negotiated", "What clients and Caddy agreed on."},
+	{"failures", "/tls", "What fails", "TLS connections that ended before the handshake was complete."},
+	{"issuance", "/certificates", "Issuance", "What Caddy obtained, what it renewed, and why it failed."},
+	{"held", "/certificates", "In use", "What is in Caddy's cache at the end of each window, and what handshakes were served with."},
+	{"hsts", "/tls", "HSTS", "Whether clients that were told to use TLS only (Strict-Transport-Security) do. Instances remember it in bounded memory, by keyed hashes; clients behind one address may be taken for one another."},
+	{"verdicts", "/interception", "User-Agent and TLS", "Each connection's ClientHello against that of the client that its User-Agent names. A version newer than the table of signatures is never called inconsistent for being new."},
+	{"incidents", "/attacks", "Incidents", "Times in which an instance saw far more of something than is usual for it at that hour of the week."},
+	{"behaviour", "/attacks", "Suspicious behaviour", "What attacks are made of. Much of it is harmless, one by one."},
+	{"errors", "/inside", "Errors", "What went wrong on the server's side, by kind; never its text."},
+	{"runtime", "/inside", "Go runtime", "What Caddy's process uses."},
 }
 
 // charts is what the pages consist of, in order. Tests walk it.
-var charts = slices.Concat(instancesCharts, trafficCharts, clientsCharts, tlsCharts, insideCharts)
+var charts = slices.Concat(instancesCharts, trafficCharts, clientsCharts,
+	tlsCharts, certificatesCharts, hstsCharts, attacksCharts, insideCharts)
 
 // page is the path of the topic that the chart belongs to.
 func (c *chart) page() string {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -79,6 +80,8 @@ func TestPageIsAPIIsStore(t *testing.T) {
 			}
 			inStore(t, s, href, ans)
 			switch {
+			case strings.Contains(attr(f, "class"), "matrix"):
+				inMatrix(t, f, ans)
 			case strings.Contains(attr(f, "class"), "split"):
 				inSplit(t, f, ans)
 			case ans.Q == nil:
@@ -114,7 +117,17 @@ func inStore(t *testing.T, s store.Store, href string, ans dashboard.Answer) {
 	m := wire.MetricByName(ans.Metric)
 	f, _ := wire.ParseFacet(ans.Facet)
 	grain := map[string]store.Grain{"window": store.Window, "hour": store.Hour, "day": store.Day}[ans.Grain]
-	rows, err := s.Query(context.Background(), store.Query{Metric: m.ID, Grain: grain, From: ans.From, To: ans.To, Facet: f})
+	u, err := url.Parse(href)
+	if err != nil {
+		t.Fatal(err)
+	}
+	where := map[int][]wire.Value{}
+	for i, d := range m.Dims {
+		for _, v := range u.Query()["where."+d.Name] {
+			where[i] = append(where[i], d.Value(v))
+		}
+	}
+	rows, err := s.Query(context.Background(), store.Query{Metric: m.ID, Grain: grain, From: ans.From, To: ans.To, Facet: f, Where: where})
 	if err != nil || len(rows) != 1 {
 		t.Fatalf("%s: %v, %d rows", href, err, len(rows))
 	}
@@ -188,6 +201,31 @@ func inSplit(t *testing.T, f *html.Node, ans dashboard.Answer) {
 	}
 	if sum != want {
 		t.Errorf("%s: rows add up to %d, the API's to %d", attr(f, "id"), sum, want)
+	}
+}
+
+// inMatrix looks for the shares of a matrix's first row, worked out once more.
+func inMatrix(t *testing.T, f *html.Node, ans dashboard.Answer) {
+	t.Helper()
+	body := find(f, func(n *html.Node) bool { return n.Data == "tbody" })
+	if len(body) != 1 || len(ans.By) != 2 {
+		t.Fatalf("%s has %d tables, by %v", attr(f, "id"), len(body), ans.By)
+	}
+	cells := find(find(body[0], func(n *html.Node) bool { return n.Data == "tr" })[0], func(n *html.Node) bool { return n.Data == "td" })
+	all, err := strconv.ParseFloat(strings.ReplaceAll(text(cells[0]), "\u202f", ""), 64)
+	if err != nil || len(cells) < 2 {
+		t.Fatalf("%s: %d cells, %v", attr(f, "id"), len(cells), err)
+	}
+	for _, c := range cells[1:] {
+		share, err := strconv.ParseFloat(strings.Trim(text(c), "<>\u202f%"), 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.ContainsFunc(ans.Rows, func(r dashboard.Row) bool {
+			return math.Abs(min(100, 100*float64(r.Count)/all)-share) <= 0.11
+		}) {
+			t.Errorf("%s: %g %% of %g is nothing that the API gives", attr(f, "id"), share, all)
+		}
 	}
 }
 

@@ -34,9 +34,19 @@ func display(word, value string, facet wire.Facet) string {
 		if s, ok := tlsLibraries[value]; ok {
 			return s
 		}
+	case "connection_feature":
+		if s, ok := connectionFeatures[value]; ok {
+			return s
+		}
+	case "hello_transport":
+		if value != "other" {
+			return strings.ToUpper(value)
+		}
+	case "hello_feature", "failure", "alert", "staple", "side", "direction", "hello_state", "occasion", "certificate_occasion", "management", "ocsp_status", "subdomains", "load", "level", "error", "upstream_failure", "handler", "use":
+		return sentence(value)
 	case "phase", "resumption", "role", "deployment", "container", "presence", "verdict", "upgrade",
 		"incident_kind", "behaviour", "scan_class":
-		return capital(strings.ReplaceAll(value, "_", " "))
+		return sentence(value)
 	case "status":
 		if s, ok := statusTexts[value]; ok {
 			return value + " " + s
@@ -96,4 +106,32 @@ var clientFamilies = map[string]string{
 var tlsLibraries = map[string]string{
 	"unknown": "Unknown", "boringssl": "BoringSSL", "nss": "NSS", "apple": "Apple", "openssl": "OpenSSL", "gnutls": "GnuTLS",
 	"go": "Go", "java": "Java", "schannel": "SChannel", "rustls": "rustls", "mbedtls": "Mbed TLS", "wolfssl": "wolfSSL", "other": "Other",
+}
+
+var connectionFeatures = map[string]string{
+	"all": "All", "tls": "TLS", "sni": "SNI", "ech_offered": "ECH offered", "ech_accepted": "ECH accepted", "ipv6": "IPv6",
+	"http3": "HTTP/3", "pq_offered": "Post-quantum offered", "pq_negotiated": "Post-quantum", "tls13": "TLS 1.3",
+	"resumed": "Resumed", "early_data": "0-RTT", "other": "Other",
+}
+
+// acronyms are written so in names that are otherwise words.
+var acronyms = map[string]string{
+	"grease": "GREASE", "ech": "ECH", "psk": "PSK", "sct": "SCT", "http": "HTTP", "http2": "HTTP/2", "tls": "TLS", "ca": "CA",
+	"alpn": "ALPN", "sslv2": "SSLv2", "mac": "MAC", "ocsp": "OCSP", "id": "ID", "scsv": "SCSV", "php": "PHP", "ssh": "SSH", "vpn": "VPN",
+	"cgi": "CGI", "phpmyadmin": "phpMyAdmin", "wordpress": "WordPress", "acme": "ACME", "dns": "DNS", "hsts": "HSTS", "gc": "GC", "san": "SAN",
+}
+
+// sentence writes a name of a vocabulary as words.
+func sentence(value string) string {
+	words := strings.Split(value, "_")
+	for i, w := range words {
+		if a, ok := acronyms[w]; ok {
+			words[i] = a
+		}
+	}
+	s := strings.Join(words, " ")
+	if acronyms[strings.Split(value, "_")[0]] != "" {
+		return s
+	}
+	return capital(s)
 }

@@ -167,7 +167,7 @@ func (f *figure) times(a question) {
 		t := *r.Time
 		switch {
 		case f.Mean:
-			put(t, "Peak", digits(float64(*r.Sum)/float64(max(r.Count, 1))))
+			put(t, f.meanName(), digits(float64(*r.Sum)/float64(max(r.Count, 1))))
 		case a.quantiles != nil:
 			for i, q := range a.quantiles {
 				put(t, quantileName(q), join(amount(r.Quantiles[i], a.metric.Unit)))
@@ -199,6 +199,14 @@ func (f *figure) times(a question) {
 	}
 }
 
+// meanName heads the column of means.
+func (f *figure) meanName() string {
+	if wire.MetricByID(f.Metric).Kind == wire.KindPeak {
+		return "Peak"
+	}
+	return "Mean"
+}
+
 // noun heads the column of groups.
 func (f *figure) noun(a question) string {
 	if ws := a.words(); len(ws) > 0 {
@@ -217,11 +225,30 @@ func (f *figure) wordNoun(word string, a question) string {
 		return capital(a.facet.String())
 	case "label":
 		return capital(strings.ReplaceAll(a.metric.Label, "_", " "))
+	case "certificate_issuer":
+		return "Issuer"
+	case "certificate_occasion":
+		return "Occasion"
+	case "certificate_cause":
+		return "Cause"
+	case "ocsp_status":
+		return "OCSP"
 	case "client_os":
 		return "System"
 	case "client_family":
 		return "Client"
+	case "ja4":
+		return "JA4"
+	case "offered_alpn":
+		return "Protocol"
+	case "incident_kind":
+		return "Kind"
+	case "scan_class":
+		return "Target"
+	case "source_class":
+		return "Number"
 	}
+	word = strings.TrimPrefix(word, "offered_")
 	if rest, ok := strings.CutPrefix(word, "tls_"); ok {
 		return "TLS " + strings.ReplaceAll(rest, "_", " ")
 	}

@@ -240,6 +240,7 @@ func (d *Dashboard) overview(w http.ResponseWriter, r *http.Request) error {
 type topicBody struct {
 	Title, Lead string
 	Tiles       []tile
+	Campaigns   *campaignsView
 	Sections    []sectionView
 }
 
@@ -251,11 +252,14 @@ func (d *Dashboard) topic(t topic) handler {
 			return err
 		}
 		body := topicBody{Title: t.Title, Lead: fmt.Sprintf(t.Lead, "in the "+rangeTitle(s))}
-		err = each(r.Context(), 2, func(ctx context.Context, i int) (err error) {
-			if i == 0 {
+		err = each(r.Context(), 3, func(ctx context.Context, i int) (err error) {
+			switch {
+			case i == 0:
 				body.Sections, err = d.publicFigures(ctx, at, func(c chart) bool { return c.page() == t.Path })
-			} else {
+			case i == 1:
 				body.Tiles, err = d.partTiles(ctx, t.Path, s, at)
+			case t.Path == "/attacks":
+				body.Campaigns, err = d.campaignsPage(ctx, s, at)
 			}
 			return err
 		})

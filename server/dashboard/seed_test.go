@@ -306,6 +306,9 @@ func (ro rollup) everything(from, at time.Time, rnd *rand.Rand) {
 			var more []wire.Dims
 			var heavier []float64
 			for j, c := range cells {
+				if len(d.Values) == 1 { // none is named yet
+					more, heavier = append(more, c), append(heavier, weights[j])
+				}
 				for v := 1; v <= min(len(d.Values)-1, max(2, 8-2*i)); v++ {
 					c[i] = wire.Value(v)
 					more = append(more, c)

@@ -33,18 +33,19 @@ type part struct {
 	dim       string
 	values    []string
 	note      string
+	good      int // see tile.Good
 }
 
 var postQuantum = []string{"X25519MLKEM768", "SecP256r1MLKEM768", "SecP384r1MLKEM1024"}
 
 var parts = []part{
-	{"/ /traffic", "http3", "HTTP/3", wire.HTTPRequests, "protocol", []string{"http/3"}, "of requests"},
-	{"/ /traffic", "ipv6", "IPv6", wire.HTTPRequestsTransport, "family", []string{"ipv6"}, "of requests"},
-	{"/traffic", "encrypted", "Encrypted", wire.HTTPRequestsTransport, "transport", []string{"tls"}, "of requests"},
-	{"/ /tls", "tls13", "TLS 1.3", wire.TLSConnections, "tls_version", []string{"TLS 1.3"}, "of handshakes"},
-	{"/tls", "pq", "Post-quantum", wire.TLSGroups, "group", postQuantum, "of handshakes"},
-	{"/tls", "sni", "Server name", wire.TLSSNI, "presence", []string{"present"}, "of handshakes"},
-	{"/tls", "resumed", "Resumed", wire.TLSConnections, "resumption", []string{"resumed"}, "of handshakes"},
+	{"/ /traffic", "http3", "HTTP/3", wire.HTTPRequests, "protocol", []string{"http/3"}, "of requests", 1},
+	{"/ /traffic", "ipv6", "IPv6", wire.HTTPRequestsTransport, "family", []string{"ipv6"}, "of requests", 1},
+	{"/traffic", "encrypted", "Encrypted", wire.HTTPRequestsTransport, "transport", []string{"tls"}, "of requests", 1},
+	{"/ /tls", "tls13", "TLS 1.3", wire.TLSConnections, "tls_version", []string{"TLS 1.3"}, "of handshakes", 1},
+	{"/tls", "pq", "Post-quantum", wire.TLSGroups, "group", postQuantum, "of handshakes", 1},
+	{"/tls", "sni", "Server name", wire.TLSSNI, "presence", []string{"present"}, "of handshakes", 1},
+	{"/tls", "resumed", "Resumed", wire.TLSConnections, "resumption", []string{"resumed"}, "of handshakes", 1},
 }
 
 // partsOf are the parts on a page.
@@ -200,7 +201,7 @@ func (d *Dashboard) partTile(ctx context.Context, p part, s span, at url.Values)
 	if err != nil {
 		return tile{}, err
 	}
-	t := tile{ID: p.id, Title: p.title, Number: "–", Note: p.note, Good: 1, Href: href}
+	t := tile{ID: p.id, Title: p.title, Number: "–", Note: p.note, Good: p.good, Href: href}
 	of, all := map[time.Time]float64{}, map[time.Time]float64{}
 	for _, r := range now.Rows {
 		all[*r.Time] += float64(r.Count)

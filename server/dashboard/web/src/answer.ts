@@ -75,7 +75,7 @@ export function overTime(a: Answer, how: Reading): Series[] {
   };
   for (const r of a.rows) {
     const time = Date.parse(r.time ?? a.from);
-    if (how.mean) put("mean", "Peak", time, (r.sum ?? 0) / Math.max(r.count, 1));
+    if (how.mean) put("mean", a.metric.endsWith(".peak") ? "Peak" : "Mean", time, (r.sum ?? 0) / Math.max(r.count, 1));
     else if (a.q) a.q.forEach((q, i) => put(String(q), quantileName(q), time, r.quantiles?.[i] ?? 0));
     else {
       const key = keyOf(a, r);

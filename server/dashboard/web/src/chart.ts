@@ -186,7 +186,7 @@ export class Chart {
       ...this.base(series),
       xAxis: {
         type: "category", data: categories,
-        axisLabel: { color: this.colour("--soft"), fontSize: 11, interval: 0 },
+        axisLabel: { color: this.colour("--soft"), fontSize: 11, interval: 0, rotate: categories.length > 5 ? 40 : 0 },
         axisLine: { lineStyle: { color: this.colour("--line") } },
         axisTick: { show: false },
       },
