@@ -38,6 +38,8 @@ type App struct {
 
 	sites     map[*caddyhttp.Server]*site
 	injectErr error // why the http app could not be provisioned with our modules in it
+
+	started bool
 }
 
 // CaddyModule returns the Caddy module information.
@@ -87,6 +89,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		a.raw, err = readConfig(ctx)
 		return err
 	})
+	a.watchInside()
 	a.try("subscribe to events", "certificates are not counted", a.subscribe)
 	if app, names := a.httpApp(); app != nil {
 		a.try("register callbacks", "connections and HTTP/1 and HTTP/2 requests are not counted", func() error {
@@ -206,6 +209,7 @@ func (a *App) Start() error {
 	if a.injectErr != nil {
 		a.fallBack("inject the handler", "traffic is not counted", a.injectErr)
 	}
+	a.started = true
 	if err := guard("start", func() error { return a.proc.enter(a) }); err != nil {
 		a.log.Warn("nothing is reported; Caddy is not affected", zap.Error(err))
 	}
@@ -230,6 +234,7 @@ func (a *App) Stop() error {
 // configuration to do so ends them.
 func (a *App) Cleanup() error {
 	_ = guard("clean up", func() (err error) {
+		a.loaded()
 		if a.off {
 			_, err = processes.Delete(offKey{})
 		}

@@ -40,6 +40,7 @@ func TestMain(m *testing.M) {
 	}
 	caddy.RegisterModule(misbehave{})
 	caddy.RegisterModule(notes{})
+	caddy.RegisterModule(grumble{})
 	registerMisbehaveDirective()
 	code := m.Run()
 	_ = os.RemoveAll(dir)

@@ -66,8 +66,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		return next.ServeHTTP(w, r)
 	case r.ProtoMajor < 3 && h.site.outermost.Load():
 		err := next.ServeHTTP(w, r)
-		if err != nil && h.Phase == primary {
-			noteError(w, err)
+		if h.Phase == primary {
+			h.outcome(measuredBy(w), r, err)
 		}
 		return err
 	case h.Phase == primary:
@@ -101,14 +101,15 @@ func (h *Handler) measure(x *exchange, w http.ResponseWriter, r *http.Request, n
 	}()
 	err := next.ServeHTTP(x.writer(w), r)
 	returned = true
+	if h.Phase == primary {
+		h.outcome(x, r, err)
+	}
 	switch {
 	case err == nil:
 		x.end()
 	case h.Phase == primary && h.site.errorRoutes:
-		x.q.HandlerError = statusOf(err)
 		caddyhttp.SetVar(r.Context(), pendingVar, x)
 	case h.Phase == primary:
-		x.q.HandlerError = statusOf(err)
 		x.header(x.q.HandlerError)
 		x.end()
 	default:
@@ -129,20 +130,34 @@ func statusOf(err error) int {
 	return http.StatusInternalServerError
 }
 
-// noteError tells the exchange that is measured further out of an error. Caddy
-// may have put writers of its own around ours.
-func noteError(w http.ResponseWriter, err error) {
+// outcome notes what the routes returned, and counts what went wrong in them. x
+// is nil if the request isn't measured.
+func (h *Handler) outcome(x *exchange, r *http.Request, err error) {
+	switch {
+	case err != nil:
+		if x != nil {
+			x.q.HandlerError = statusOf(err)
+		}
+		handlerFailed(h.site.rec, err)
+	case x != nil:
+		answered(h.site.rec, x.q.Status, r)
+	}
+}
+
+// measuredBy finds the exchange that is measured further out, or nil. Caddy may
+// have put writers of its own around ours.
+func measuredBy(w http.ResponseWriter) *exchange {
 	for range 16 {
 		switch v := w.(type) {
 		case interface{ measured() *exchange }:
-			v.measured().q.HandlerError = statusOf(err)
-			return
+			return v.measured()
 		case interface{ Unwrap() http.ResponseWriter }:
 			w = v.Unwrap()
 		default:
-			return
+			return nil
 		}
 	}
+	return nil
 }
 
 var (

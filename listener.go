@@ -20,7 +20,7 @@ func init() {
 // Its place in time matters as much: Caddy provisions a server's wrappers after
 // automatic HTTPS has looked at the routes, and before it compiles them. That is
 // when our handler goes into the routes, unseen by automatic HTTPS.
-type ListenerWrapper struct{}
+type ListenerWrapper struct{ app *App }
 
 // CaddyModule returns the Caddy module information.
 func (ListenerWrapper) CaddyModule() caddy.ModuleInfo {
@@ -28,12 +28,13 @@ func (ListenerWrapper) CaddyModule() caddy.ModuleInfo {
 }
 
 // Provision puts our handlers into the server's routes.
-func (*ListenerWrapper) Provision(ctx caddy.Context) error {
+func (w *ListenerWrapper) Provision(ctx caddy.Context) error {
 	a, _ := ctx.Value(appKey{}).(*App)
 	srv, _ := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
 	if a == nil || srv == nil {
 		return nil // in a configuration of the user's: it does nothing
 	}
+	w.app = a
 	a.try("insert the handler", "HTTP/3 requests and handler errors are not counted", func() error {
 		srv.Routes = slices.Concat(caddyhttp.RouteList{route(primary)}, srv.Routes, caddyhttp.RouteList{route(last)})
 		if srv.Errors != nil && len(srv.Errors.Routes) > 0 {
@@ -44,8 +45,13 @@ func (*ListenerWrapper) Provision(ctx caddy.Context) error {
 	return nil
 }
 
-// WrapListener returns ln itself.
-func (*ListenerWrapper) WrapListener(ln net.Listener) net.Listener { return ln }
+// WrapListener returns a listener that hands on ln's connections.
+func (w *ListenerWrapper) WrapListener(ln net.Listener) net.Listener {
+	if w.app == nil {
+		return ln
+	}
+	return &accepting{ln, w.app.proc.rec}
+}
 
 func route(phase string) caddyhttp.Route {
 	return caddyhttp.Route{HandlersRaw: []json.RawMessage{routeHandler(phase)}}

@@ -36,6 +36,7 @@ type process struct {
 	facts   *inventory.Collector
 	started time.Time
 	hsts    *hsts.Memory
+	admin   adminErrors
 
 	certificates certificates
 
@@ -61,6 +62,11 @@ func newProcess(s settings) (*process, error) {
 		facts: inventory.New("/", os.Getenv), fallbacks: map[string]string{},
 	}
 	p.onWindow(p.observeCertificates)
+	gauges := newGauges(rec, now)
+	p.onWindow(func(now time.Time) {
+		gauges.observe(now)
+		p.admin.observe(rec)
+	})
 	return p, nil
 }
 
@@ -150,6 +156,7 @@ func (p *process) apply() error {
 // Destruct ends the reporter, which spools what is counted and may try one
 // last send.
 func (p *process) Destruct() error {
+	counted.rec.CompareAndSwap(p.rec, nil)
 	p.mu.Lock()
 	cancel, done := p.cancel, p.done
 	p.mu.Unlock()

@@ -162,7 +162,7 @@ func (r *Recorder) Request(q *Request) {
 	off := r.off[0].Load()
 	s := r.stripe()
 	status := StatusOf(q.Status)
-	class := statusClass(q.Status)
+	class := StatusClassOf(q.Status)
 
 	if m := &r.requests; off&m.bit == 0 {
 		s[m.cell3(q.Protocol, status, q.Role)].Add(1)

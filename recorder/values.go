@@ -33,7 +33,8 @@ func StatusOf(code int) wire.Value {
 	return wire.Value(code - 99)
 }
 
-func statusClass(code int) wire.Value {
+// StatusClassOf is the value of wire.StatusClass for a status code.
+func StatusClassOf(code int) wire.Value {
 	if code < 100 || code > 599 {
 		return wire.Other
 	}

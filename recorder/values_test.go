@@ -44,12 +44,12 @@ func TestValues(t *testing.T) {
 		}
 		check(name, wire.Status, StatusOf(code), name)
 		if name != "other" {
-			check(name, wire.StatusClass, statusClass(code), name[:1]+"xx")
+			check(name, wire.StatusClass, StatusClassOf(code), name[:1]+"xx")
 		}
 	}
 	for _, code := range []int{-1, 0, 99, 600, 1 << 40} {
 		check("status", wire.Status, StatusOf(code), "other")
-		check("status", wire.StatusClass, statusClass(code), "other")
+		check("status", wire.StatusClass, StatusClassOf(code), "other")
 	}
 	for _, c := range []struct {
 		code uint16
