@@ -10,8 +10,11 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"reflect"
 	"runtime"
 	"syscall"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 
 	"github.com/caddy-evergreen/evergreen/wire"
 )
@@ -65,75 +68,136 @@ var numbered = []struct {
 	{syscall.EIO, 0, kindIO},
 }
 
-// kindOf classifies an error by the types and numbers in its tree.
+// ranks orders kinds: what tells most of an error with several is its kind.
+var ranks = [...]wire.Value{
+	kindDNS, kindCanceled, kindTimeout, kindDescriptors, kindRefused, kindUnreachable, kindReset, kindInUse, kindNoSpace, kindReadOnly, kindNoMemory,
+	kindCertificate, kindTLS, kindPermission, kindNotFound, kindExists, kindIO, kindClosed, kindJSON,
+}
+
+// kindOf classifies an error by the types and numbers in its tree, which is
+// walked once: errors.As for each type would take ten times as long, and
+// allocate.
 func kindOf(err error) wire.Value {
 	if err == nil {
 		return kindNone
 	}
-	var dns *net.DNSError
-	var timeout net.Error
-	switch {
-	case errors.As(err, &dns):
-		return kindDNS
-	case errors.Is(err, context.Canceled):
-		return kindCanceled
-	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
-		return kindTimeout
-	}
-	var errno syscall.Errno
-	if errors.As(err, &errno) {
-		for _, n := range numbered {
-			if errno == n.errno || runtime.GOOS == "windows" && n.winsock != 0 && errno == n.winsock {
-				return n.kind
+	best := len(ranks)
+	budget := 64
+	walk(err, &budget, func(err error) {
+		if kind := kindOfOne(err); kind != wire.Other {
+			for i, k := range ranks[:best] {
+				if k == kind {
+					best = i
+					break
+				}
 			}
 		}
+	})
+	if best == len(ranks) {
+		return wire.Other
 	}
-	if kind := kindOfTLS(err); kind != wire.Other {
-		return kind
+	return ranks[best]
+}
+
+// walk visits an error and what it wraps, as errors.Is does, and what
+// the reverse proxy's DialError hides.
+func walk(err error, budget *int, visit func(error)) {
+	for err != nil && *budget > 0 {
+		*budget--
+		visit(err)
+		switch e := err.(type) {
+		case reverseproxy.DialError:
+			if op := dialError(e); op != nil {
+				err = op
+				continue
+			}
+			return
+		case interface{ Unwrap() error }:
+			err = e.Unwrap()
+		case interface{ Unwrap() []error }:
+			for _, err := range e.Unwrap() {
+				walk(err, budget, visit)
+			}
+			return
+		default:
+			return
+		}
 	}
-	var (
-		path   *fs.PathError
-		link   *os.LinkError
-		call   *os.SyscallError
-		syntax *json.SyntaxError
-		typed  *json.UnmarshalTypeError
-	)
-	switch {
-	case errors.Is(err, fs.ErrPermission):
+}
+
+// dialError is what is in the reverse proxy's error that it could not dial,
+// which does not unwrap; nil if that is nothing of net's.
+func dialError(e reverseproxy.DialError) *net.OpError {
+	v := reflect.ValueOf(e).FieldByName("error")
+	if v.Kind() != reflect.Interface || v.IsNil() || v.Elem().Type() != reflect.TypeFor[*net.OpError]() {
+		return nil
+	}
+	return (*net.OpError)(v.Elem().UnsafePointer())
+}
+
+// kindOfOne classifies an error, but not what it wraps.
+func kindOfOne(err error) wire.Value {
+	switch err {
+	case context.Canceled:
+		return kindCanceled
+	case context.DeadlineExceeded, os.ErrDeadlineExceeded:
+		return kindTimeout
+	case fs.ErrPermission:
 		return kindPermission
-	case errors.Is(err, fs.ErrNotExist):
+	case fs.ErrNotExist:
 		return kindNotFound
-	case errors.Is(err, fs.ErrExist):
+	case fs.ErrExist:
 		return kindExists
-	case errors.As(err, &path), errors.As(err, &link), errors.As(err, &call):
-		return kindIO
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed):
+	case io.EOF, io.ErrUnexpectedEOF, net.ErrClosed:
 		return kindClosed
-	case errors.As(err, &syntax), errors.As(err, &typed):
+	}
+	switch e := err.(type) {
+	case syscall.Errno:
+		return kindOfNumber(e)
+	case *net.DNSError:
+		return kindDNS
+	case *tls.CertificateVerificationError, x509.UnknownAuthorityError, x509.CertificateInvalidError, x509.HostnameError:
+		return kindCertificate
+	case tls.RecordHeaderError, tls.AlertError:
+		return kindTLS
+	case *net.OpError:
+		switch {
+		case e.Op == "remote error" || e.Op == "local error": // an alert, over TCP
+			return kindTLS
+		case e.Err != nil && e.Timeout():
+			return kindTimeout
+		}
+	case *fs.PathError, *os.LinkError, *os.SyscallError:
+		return kindIO
+	case *json.SyntaxError, *json.UnmarshalTypeError:
 		return kindJSON
+	case net.Error:
+		if e.Timeout() {
+			return kindTimeout
+		}
+	}
+	// Types of the standard library that are not exported say what they are.
+	if e, ok := err.(interface{ Is(error) bool }); ok && e.Is(context.Canceled) {
+		return kindCanceled
 	}
 	return wire.Other
 }
 
-// kindOfTLS tells errors of a TLS handshake, those about the peer's certificate
-// apart.
-func kindOfTLS(err error) wire.Value {
-	var (
-		verification *tls.CertificateVerificationError
-		authority    x509.UnknownAuthorityError
-		invalid      x509.CertificateInvalidError
-		hostname     x509.HostnameError
-		record       tls.RecordHeaderError
-		alert        tls.AlertError
-		op           *net.OpError
-	)
+func kindOfNumber(e syscall.Errno) wire.Value {
+	for i := range numbered {
+		if n := &numbered[i]; e == n.errno || runtime.GOOS == "windows" && n.winsock != 0 && e == n.winsock {
+			return n.kind
+		}
+	}
 	switch {
-	case errors.As(err, &verification), errors.As(err, &authority), errors.As(err, &invalid), errors.As(err, &hostname):
-		return kindCertificate
-	case errors.As(err, &record), errors.As(err, &alert):
-		return kindTLS
-	case errors.As(err, &op) && (op.Op == "remote error" || op.Op == "local error"): // an alert, over TCP
-		return kindTLS
+	case e.Is(fs.ErrPermission):
+		return kindPermission
+	case e.Is(fs.ErrNotExist):
+		return kindNotFound
+	case e.Is(fs.ErrExist):
+		return kindExists
+	case e.Timeout():
+		return kindTimeout
 	}
 	return wire.Other
 }

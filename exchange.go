@@ -202,8 +202,6 @@ func (x *exchange) writer(w http.ResponseWriter) http.ResponseWriter {
 	return x
 }
 
-func (x *exchange) measured() *exchange { return x }
-
 // Unwrap is for http.ResponseController.
 func (x *exchange) Unwrap() http.ResponseWriter { return x.ResponseWriter }
 

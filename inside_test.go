@@ -3,8 +3,14 @@ package evergreen
 import (
 	"bufio"
 	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"net"
 	"net/http"
@@ -12,6 +18,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -339,3 +346,71 @@ func BenchmarkLogEntry(b *testing.B) {
 		})
 	}
 }
+
+// What a request that fails in a proxy, or doesn't, costs more.
+func BenchmarkOutcome(b *testing.B) {
+	rec, err := recorder.New(recorder.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	x := &exchange{site: &site{rec: rec}}
+	h := &Handler{Phase: primary, site: x.site}
+	r := httptest.NewRequest("GET", "/", nil)
+	x.q.Status = 200
+	failure := caddyhttp.HandlerError{Err: syscall.ECONNREFUSED, StatusCode: 502, Trace: "reverseproxy.statusError (reverseproxy.go:1)"}
+	for name, err := range map[string]error{"answered": nil, "failed": failure} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			w := http.ResponseWriter(writer1{x})
+			for b.Loop() {
+				h.outcome(measuredBy(w), r, err)
+			}
+		})
+	}
+}
+
+func TestKindOf(t *testing.T) {
+	op := func(err error) error { return &net.OpError{Op: "dial", Net: "tcp", Err: err} }
+	for _, c := range []struct {
+		err  error
+		want string
+	}{
+		{nil, "none"},
+		{errors.New("connection refused"), "other"},
+		{op(os.NewSyscallError("connect", syscall.ECONNREFUSED)), "refused"},
+		{fmt.Errorf("a: %w", op(&net.DNSError{IsTimeout: true})), "dns"},
+		{op(os.ErrDeadlineExceeded), "timeout"},
+		{context.DeadlineExceeded, "timeout"},
+		{fmt.Errorf("a: %w", context.Canceled), "canceled"},
+		{op(os.NewSyscallError("read", syscall.ECONNRESET)), "reset"},
+		{op(os.NewSyscallError("connect", syscall.EHOSTUNREACH)), "unreachable"},
+		{io.ErrUnexpectedEOF, "closed"},
+		{op(tls.AlertError(40)), "tls"},
+		{&net.OpError{Op: "remote error", Err: errors.New("tls: handshake failure")}, "tls"},
+		{&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}, "certificate"},
+		{os.NewSyscallError("accept4", syscall.EMFILE), "descriptors"},
+		{&fs.PathError{Op: "open", Err: syscall.ENFILE}, "descriptors"},
+		{&fs.PathError{Op: "open", Err: syscall.EACCES}, "permission"},
+		{&fs.PathError{Op: "open", Err: syscall.ENOENT}, "not_found"},
+		{&fs.PathError{Op: "mkdir", Err: syscall.EEXIST}, "exists"},
+		{&fs.PathError{Op: "write", Err: syscall.ENOSPC}, "no_space"},
+		{&os.LinkError{Op: "rename", Err: syscall.EROFS}, "read_only"},
+		{&fs.PathError{Op: "read", Err: errors.New("it failed")}, "io"},
+		{errors.Join(io.EOF, fmt.Errorf("b: %w", fs.ErrPermission)), "permission"},
+		{&json.SyntaxError{}, "json"},
+	} {
+		if got := wire.ErrorKind.ValueName(kindOf(c.err)); got != c.want {
+			t.Errorf("%v: %s, want %s", c.err, got, c.want)
+		}
+	}
+	endless := &cyclic{}
+	endless.err = errors.Join(endless, endless)
+	if got := kindOf(endless); got != wire.Other {
+		t.Errorf("an error that wraps itself: %d", got)
+	}
+}
+
+type cyclic struct{ err error }
+
+func (*cyclic) Error() string   { return "cyclic" }
+func (c *cyclic) Unwrap() error { return c.err }

@@ -4,12 +4,10 @@ import (
 	"errors"
 	"net"
 	"net/http"
-	"reflect"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 
 	"github.com/caddy-evergreen/evergreen/recorder"
 	"github.com/caddy-evergreen/evergreen/wire"
@@ -64,9 +62,6 @@ func handlerFailed(rec *recorder.Recorder, err error) {
 	module := handlerOf(he.Trace)
 	rec.Add(wire.CaddyHandlerErrors, wire.Dims{module, recorder.StatusClassOf(he.StatusCode)}, 1)
 	kind := kindOf(he.Err)
-	if op := dialError(he.Err); op != nil {
-		kind = kindOf(op)
-	}
 	if module == handlerProxy {
 		if failure, failed := upstreamFailure(&he, kind); failed {
 			rec.Add(wire.CaddyUpstreamFailures, wire.Dims{failure}, 1)
@@ -79,20 +74,6 @@ func handlerFailed(rec *recorder.Recorder, err error) {
 		}
 		rec.Add(wire.CaddyNoDescriptors, wire.Dims{use}, 1)
 	}
-}
-
-// dialError finds what is in the reverse proxy's error that it could not dial,
-// which does not unwrap; nil if there is nothing of the kind.
-func dialError(err error) *net.OpError {
-	var de reverseproxy.DialError
-	if !errors.As(err, &de) {
-		return nil
-	}
-	v := reflect.ValueOf(de).FieldByName("error")
-	if v.Kind() != reflect.Interface || v.IsNil() || v.Elem().Type() != reflect.TypeFor[*net.OpError]() {
-		return nil
-	}
-	return (*net.OpError)(v.Elem().UnsafePointer())
 }
 
 // handlerOf finds the module by the place in the code where an error was made a
