@@ -40,6 +40,8 @@ type App struct {
 
 	sites     map[*caddyhttp.Server]*site
 	injectErr error // why the http app could not be provisioned with our modules in it
+
+	started bool
 }
 
 // CaddyModule returns the Caddy module information.
@@ -89,6 +91,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		a.raw, err = readConfig(ctx)
 		return err
 	})
+	a.watchInside()
 	a.try("subscribe to events", "certificates are not counted", a.subscribe)
 	a.watchInside()
 	if app, names := a.httpApp(); app != nil {

@@ -83,7 +83,7 @@ func kindOf(err error) wire.Value {
 	}
 	best := len(ranks)
 	budget := 64
-	walk(err, &budget, func(err error) {
+	eachCause(err, &budget, func(err error) {
 		if kind := kindOfOne(err); kind != wire.Other {
 			for i, k := range ranks[:best] {
 				if k == kind {
@@ -99,9 +99,9 @@ func kindOf(err error) wire.Value {
 	return ranks[best]
 }
 
-// walk visits an error and what it wraps, as errors.Is does, and what
+// eachCause visits an error and what it wraps, as errors.Is does, and what
 // the reverse proxy's DialError hides.
-func walk(err error, budget *int, visit func(error)) {
+func eachCause(err error, budget *int, visit func(error)) {
 	for err != nil && *budget > 0 {
 		*budget--
 		visit(err)
@@ -116,7 +116,7 @@ func walk(err error, budget *int, visit func(error)) {
 			err = e.Unwrap()
 		case interface{ Unwrap() []error }:
 			for _, err := range e.Unwrap() {
-				walk(err, budget, visit)
+				eachCause(err, budget, visit)
 			}
 			return
 		default:
