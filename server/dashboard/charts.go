@@ -91,7 +91,7 @@ var sections = []section{
 
 // charts is what the pages consist of, in order. Tests walk it.
 var charts = slices.Concat(instancesCharts, trafficCharts, clientsCharts,
-	tlsCharts, certificatesCharts, hstsCharts, attacksCharts, insideCharts)
+	tlsCharts, certificatesCharts, hstsCharts, attacksCharts, caddyCharts, insideCharts)
 
 // page is the path of the topic that the chart belongs to.
 func (c *chart) page() string {

@@ -87,7 +87,7 @@ var questions = []asked{
 		[]string{"incidents", "incident-kinds", "incident-sources", "incident-events", "incident-durations", "incident-countries", "incident-networks", "behaviour", "scans", "scan-answers", "sources", "minute-fingerprints"}},
 	{"inside", "What goes wrong inside Caddy?",
 		"Never the text of an error.",
-		[]string{"handler-errors", "panics", "aborted"}},
+		[]string{"handler-errors", "panics", "aborted", "log-entries", "loggers", "log-errors", "error-handlers", "upstreams", "upstream-kinds", "config-loads", "admin-errors", "storage-errors", "accept-errors", "no-descriptors", "goroutines", "heap", "memory-mapped", "cpu", "gc-pauses", "gc-cycles", "descriptors", "descriptor-share"}},
 	{"telemetry", "Is anything missing from these numbers?",
 		"Reports that could not be delivered in time and were dropped; the instance counts them and says so later.",
 		[]string{"dropped", "dropped-windows"}},
