@@ -60,6 +60,7 @@ var topics = []topic{
 	{"/clients", "Clients", "Who asks", "Browsers, bots and tools that made requests %s, as far as the User-Agent tells."},
 	{"/tls", "TLS", "How the web is encrypted", "What clients offered, what was agreed on, and why handshakes failed, %s."},
 	{"/certificates", "Certificates", "What servers prove themselves with", "Certificates that Caddy obtained and held, %s."},
+	{"/interception", "Interception", "Who listens in", "TLS connections whose ClientHello does not fit the browser that the User-Agent names, %s. Most of them go through a proxy that opens the encryption: a company's, an antivirus's, an attacker's. Some are programs that call themselves a browser."},
 	{"/attacks", "Attacks", "Who attacks, and how", "What scanners, floods and robots did to servers, %s. Servers tell these apart on their own; no address leaves them."},
 	{"/inside", "Inside Caddy", "What goes wrong inside Caddy", "Errors that Caddy met %s."},
 }
@@ -91,7 +92,7 @@ var sections = []section{
 
 // charts is what the pages consist of, in order. Tests walk it.
 var charts = slices.Concat(instancesCharts, trafficCharts, clientsCharts,
-	tlsCharts, certificatesCharts, hstsCharts, attacksCharts, insideCharts)
+	helloCharts, tlsCharts, certificatesCharts, hstsCharts, interceptionCharts, attacksCharts, caddyCharts, insideCharts)
 
 // page is the path of the topic that the chart belongs to.
 func (c *chart) page() string {

@@ -39,6 +39,8 @@ type part struct {
 var postQuantum = []string{"X25519MLKEM768", "SecP256r1MLKEM768", "SecP384r1MLKEM1024"}
 
 var parts = []part{
+	{"/interception", "mismatch", "Mismatches", wire.TLSInterception, "verdict", []string{"inconsistent"}, "of connections, raw", -1},
+	{"/interception", "undecided", "Undecided", wire.TLSInterception, "verdict", []string{"unknown"}, "of connections", 0},
 	{"/ /traffic", "http3", "HTTP/3", wire.HTTPRequests, "protocol", []string{"http/3"}, "of requests", 1},
 	{"/ /traffic", "ipv6", "IPv6", wire.HTTPRequestsTransport, "family", []string{"ipv6"}, "of requests", 1},
 	{"/traffic", "encrypted", "Encrypted", wire.HTTPRequestsTransport, "transport", []string{"tls"}, "of requests", 1},
