@@ -100,7 +100,7 @@ func (r *Records) Next(segment []byte) (e Event, rest []byte) {
 		before := len(segment)
 		e, segment = r.step(segment)
 		r.seen += before - len(segment)
-		if e.Kind == NoEvent && r.seen > MaxClear {
+		if r.seen > MaxClear {
 			e.Kind = TooLong
 		}
 		if e.Kind.Ends() {
@@ -246,11 +246,11 @@ func (r *Records) handshake(b []byte) (Event, []byte) {
 	b = b[n:]
 	if len(r.buf) < 4 || len(r.buf) < messageSize(r.buf) {
 		r.left -= n
-		if len(r.buf) >= 4 && messageSize(r.buf) > MaxClear {
-			return Event{Kind: TooLong}, b
-		}
 		if r.changed && !r.again(r.buf) {
 			return Event{Kind: Encrypted}, b
+		}
+		if len(r.buf) >= 4 && messageSize(r.buf) > MaxClear {
+			return Event{Kind: TooLong}, b
 		}
 		return Event{}, b
 	}
