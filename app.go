@@ -25,13 +25,14 @@ func init() {
 type App struct {
 	Config
 
-	ctx  caddy.Context
-	log  *zap.Logger
-	set  settings
-	proc *process // nil: off, or it could not be made
-	off  bool     // its settings are shown as being off
-	made bool     // by Caddy, and not by the lookout
-	raw  []byte   // the whole configuration as JSON, for the facts; nil if it can't be read
+	ctx      caddy.Context
+	log      *zap.Logger
+	set      settings
+	proc     *process // nil: off, or it could not be made
+	off      bool     // its settings are shown as being off
+	made     bool     // by Caddy, and not by the lookout
+	httpPort int      // of the http app, where there is no TLS
+	raw      []byte   // the whole configuration as JSON, for the facts; nil if it can't be read
 
 	tls    *caddytls.TLS   // the configuration's, or nil
 	ownCAs map[string]bool // ids of the CAs that are Caddy's own

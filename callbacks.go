@@ -62,19 +62,23 @@ func (a *App) watch(srv *caddyhttp.Server, redirect bool) {
 	}
 	srv.RegisterConnContext(s.connContext)
 	srv.RegisterConnState(s.connState)
+	watchCertificates(s.rec, srv)
 }
 
 // A conn is an open connection. What its first request tells is kept for when
 // it ends.
 type conn struct {
 	site *site
-	net  net.Conn // nil for QUIC
+	net  net.Conn   // nil for QUIC
+	tap  *tap       // nil for QUIC, or without TLS
+	quic *quicHello // of QUIC, if its hello was seen
 
 	// Guarded by seen: written before it is set.
 	once                sync.Once
 	seen                atomic.Bool
 	protocol            wire.Value
 	family, transport   wire.Value
+	features            recorder.Features
 	handshake, finished atomic.Bool
 }
 
@@ -84,7 +88,7 @@ type connKey struct{}
 // asking for its remote address here could wait for a PROXY header.
 func (s *site) connContext(ctx context.Context, nc net.Conn) context.Context {
 	_ = guard("see a connection", func() error {
-		c := &conn{site: s, net: nc}
+		c := &conn{site: s, net: nc, tap: tapOf(nc)}
 		s.conns.Store(nc, c)
 		s.rec.ConnOpened()
 		ctx = context.WithValue(ctx, connKey{}, c)
@@ -126,6 +130,7 @@ func (s *site) connectionOf(r *http.Request) (c *conn, family, transport wire.Va
 			return nil, recorder.FamilyOfRemote(r.RemoteAddr), transportTLS
 		}
 		c.shakenHands(r.TLS)
+		c.once.Do(func() { c.firstRequest(r.TLS, r.UserAgent(), true) })
 		return c, c.family, c.transport
 	}
 	c, _ = r.Context().Value(connKey{}).(*conn)
@@ -142,6 +147,7 @@ func (s *site) connectionOf(r *http.Request) (c *conn, family, transport wire.Va
 			c.family = recorder.FamilyOf(c.net.RemoteAddr())
 			c.transport = transportOf(state != nil)
 			c.shakenHands(state)
+			c.firstRequest(state, r.UserAgent(), false)
 			c.seen.Store(true)
 		})
 	}
@@ -164,6 +170,7 @@ func (c *conn) shakenHands(state *tls.ConnectionState) {
 		Version: state.Version, Suite: state.CipherSuite, Group: uint16(state.CurveID),
 		ALPN: state.NegotiatedProtocol, Resumed: state.DidResume, SNI: state.ServerName != "",
 	})
+	c.shaken(state)
 }
 
 // close counts a connection that ended.
@@ -178,6 +185,7 @@ func (c *conn) close() {
 	// It had no request, but may have shaken hands.
 	state := tlsState(c.net)
 	c.shakenHands(state)
+	c.ended(state)
 	c.site.rec.ConnClosed(wire.Other, recorder.FamilyOf(c.net.RemoteAddr()), transportOf(state != nil), c.site.role)
 }
 
@@ -227,6 +235,9 @@ func (s *site) quicConn(r *http.Request) *conn {
 		return nil
 	}
 	c := &conn{site: s, protocol: protocolHTTP3, family: recorder.FamilyOf(addr), transport: transportTLS}
+	if v, ok := s.app.proc.quicHellos.Load(addr); ok {
+		c.quic = v.(*quicHello)
+	}
 	c.seen.Store(true)
 	if v, known := s.quic.LoadOrStore(addr, c); known {
 		return v.(*conn)

@@ -66,6 +66,9 @@ func (s *site) begin(r *http.Request) (x *exchange) {
 	x.head = r.Method == http.MethodHead
 	x.upgradeAsked()
 	x.conn, x.q.Family, x.q.Transport = s.connectionOf(r)
+	if x.conn != nil {
+		x.q.Features = x.conn.features
+	}
 	if r.Body != nil && r.Body != http.NoBody {
 		x.body.ReadCloser = r.Body
 		r.Body = &x.body

@@ -107,8 +107,13 @@ func (l *httpLoader) UnmarshalJSON(b []byte) error {
 }
 
 func (l *httpLoader) Provision(ctx caddy.Context) error {
-	if _, ok := ctx.Value(appKey{}).(*App); !ok || l.app == nil {
+	a, ok := ctx.Value(appKey{}).(*App)
+	if !ok || l.app == nil {
 		return errors.New("evergreen.http is this module's own and can't be configured")
+	}
+	a.httpPort = l.app.HTTPPort
+	if a.httpPort == 0 {
+		a.httpPort = caddyhttp.DefaultHTTPPort
 	}
 	for _, srv := range l.app.Servers {
 		if srv == nil {

@@ -14,13 +14,17 @@ func init() {
 	caddy.RegisterModule(ListenerWrapper{})
 }
 
-// ListenerWrapper stands directly before TLS. It hands connections on as they
-// are, so that sendfile and other modules' type assertions work as without it.
+// ListenerWrapper stands directly before TLS, where handshakes are seen in the
+// clear, see tap. Connections of a listener without TLS it hands on as they are, so
+// that sendfile and other modules' type assertions work as without it.
 //
 // Its place in time matters as much: Caddy provisions a server's wrappers after
 // automatic HTTPS has looked at the routes, and before it compiles them. That is
 // when our handler goes into the routes, unseen by automatic HTTPS.
-type ListenerWrapper struct{}
+type ListenerWrapper struct {
+	srv      *caddyhttp.Server // nil: not injected by us, does nothing
+	httpPort int
+}
 
 // CaddyModule returns the Caddy module information.
 func (ListenerWrapper) CaddyModule() caddy.ModuleInfo {
@@ -28,12 +32,17 @@ func (ListenerWrapper) CaddyModule() caddy.ModuleInfo {
 }
 
 // Provision puts our handlers into the server's routes.
-func (*ListenerWrapper) Provision(ctx caddy.Context) error {
+func (l *ListenerWrapper) Provision(ctx caddy.Context) error {
 	a, _ := ctx.Value(appKey{}).(*App)
 	srv, _ := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
 	if a == nil || srv == nil {
 		return nil // in a configuration of the user's: it does nothing
 	}
+	l.srv, l.httpPort = srv, a.httpPort
+	a.try("see QUIC's handshakes", "HTTP/3's handshakes are not counted", func() error {
+		matchHandshakes(srv)
+		return nil
+	})
 	a.try("insert the handler", "HTTP/3 requests and handler errors are not counted", func() error {
 		srv.Routes = slices.Concat(caddyhttp.RouteList{route(primary)}, srv.Routes, caddyhttp.RouteList{route(last)})
 		if srv.Errors != nil && len(srv.Errors.Routes) > 0 {
@@ -44,8 +53,16 @@ func (*ListenerWrapper) Provision(ctx caddy.Context) error {
 	return nil
 }
 
-// WrapListener returns ln itself.
-func (*ListenerWrapper) WrapListener(ln net.Listener) net.Listener { return ln }
+// WrapListener taps the connections of a listener that Caddy puts TLS on.
+func (l *ListenerWrapper) WrapListener(ln net.Listener) net.Listener {
+	if l.srv == nil || len(l.srv.TLSConnPolicies) == 0 {
+		return ln
+	}
+	if a, ok := ln.Addr().(*net.TCPAddr); ok && a.Port == l.httpPort {
+		return ln
+	}
+	return tapListener{ln}
+}
 
 func route(phase string) caddyhttp.Route {
 	return caddyhttp.Route{HandlersRaw: []json.RawMessage{routeHandler(phase)}}

@@ -42,6 +42,8 @@ type process struct {
 	newest   atomic.Pointer[App] // whose settings hold; nil if none has started
 	counting atomic.Pointer[App] // the newest that is not off
 
+	quicHellos sync.Map // net.Addr → *quicHello, open QUIC connections
+
 	mu        sync.Mutex
 	apps      []*App // started ones; the newest, whose settings hold, is last
 	rep       *reporter.Reporter

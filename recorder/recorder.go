@@ -1,6 +1,7 @@
 package recorder
 
 import (
+	"hash/maphash"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -41,6 +42,10 @@ type Recorder struct {
 	clientRequests, browsers, platforms, bots, tools                      metric
 	connections, tlsConnections, tlsGroups, tlsALPN, tlsSNI               metric
 	byID                                                                  []*metric // by number; nil for what is not counted here
+
+	connFeatures, requestFeatures metric
+	unknown                       sightings    // JA4 fingerprints that are not in the list
+	window                        atomic.Int64 // counts the windows closed
 
 	inFlight, open gauge
 
@@ -95,6 +100,8 @@ func New(o Options) (*Recorder, error) {
 	} {
 		*m = *r.byID[id]
 	}
+	r.connFeatures, r.requestFeatures = *r.byID[wire.ConnectionFeatures], *r.byID[wire.RequestFeatures]
+	r.unknown.seed = maphash.MakeSeed()
 	r.collector = newCollector(r)
 	if err := r.SetOff(o.Off); err != nil {
 		return nil, err
@@ -200,10 +207,11 @@ func (r *Recorder) Request(q *Request) {
 		s[m.cell2(q.Upgrade, q.Protocol)].Add(1)
 	}
 
-	if all := r.clientRequests.bit | r.platforms.bit | r.browsers.bit | r.bots.bit | r.tools.bit; off&all == all {
+	if all := r.clientRequests.bit | r.platforms.bit | r.browsers.bit | r.bots.bit | r.tools.bit; off&all == all && r.isOff(&r.requestFeatures) {
 		return
 	}
 	c := r.clients.Classify(q.UserAgent)
+	r.countFeatures(&r.requestFeatures, q.Features, c.Family())
 	if m := &r.clientRequests; off&m.bit == 0 {
 		s[m.cell2(c.Kind, q.Protocol)].Add(1)
 	}

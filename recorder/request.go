@@ -16,6 +16,7 @@ type Request struct {
 	Family    wire.Value
 	Role      wire.Value
 	UserAgent string
+	Features  Features // of the connection
 
 	RequestBytes  int64         // of the body, as read
 	ResponseBytes int64         // of the body, as written

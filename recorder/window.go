@@ -19,6 +19,7 @@ func (r *Recorder) Close(now time.Time) []*wire.Window {
 	}
 	w := r.take(true)
 	r.start = start
+	r.window.Add(1)
 	return []*wire.Window{w}
 }
 
@@ -33,6 +34,7 @@ func (r *Recorder) ClosePartial(now time.Time) *wire.Window {
 		r.start = start
 	}
 	w := r.take(true)
+	r.window.Add(1)
 	r.start = r.timing.WindowStart(now)
 	return w
 }

@@ -1,0 +1,161 @@
+package evergreen
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"maps"
+	"net"
+	"reflect"
+	"sync"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddytls"
+	"github.com/quic-go/quic-go"
+
+	"github.com/caddy-evergreen/evergreen/clienthello"
+	"github.com/caddy-evergreen/evergreen/clients"
+	"github.com/caddy-evergreen/evergreen/recorder"
+	"github.com/caddy-evergreen/evergreen/wire"
+)
+
+func init() {
+	caddy.RegisterModule(HandshakeMatcher{})
+}
+
+// HandshakeMatcher matches every ClientHello. It stands in every connection
+// policy of a server, as the one place that QUIC's hellos pass: their records
+// are encrypted, so that there is nothing to tap. It changes no policy: what
+// matched still matches, and in the same order.
+type HandshakeMatcher struct {
+	proc *process // nil: not injected by us, does nothing
+}
+
+// CaddyModule returns the Caddy module information.
+func (HandshakeMatcher) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "tls.handshake_match.evergreen", New: func() caddy.Module { return new(HandshakeMatcher) }}
+}
+
+// Provision finds the process that counts.
+func (m *HandshakeMatcher) Provision(ctx caddy.Context) error {
+	if a, _ := ctx.Value(appKey{}).(*App); a != nil {
+		m.proc = a.proc
+	}
+	return nil
+}
+
+// Match is always true.
+func (m *HandshakeMatcher) Match(info *tls.ClientHelloInfo) bool {
+	if m.proc != nil {
+		_ = guard("see a QUIC hello", func() error {
+			m.proc.quicHello(info)
+			return nil
+		})
+	}
+	return true
+}
+
+// matchHandshakes puts the matcher into every policy, before they are provisioned.
+func matchHandshakes(srv *caddyhttp.Server) {
+	for _, policy := range srv.TLSConnPolicies {
+		if policy != nil {
+			policy.MatchersRaw = maps.Clone(policy.MatchersRaw)
+			if policy.MatchersRaw == nil {
+				policy.MatchersRaw = caddy.ModuleMap{}
+			}
+			policy.MatchersRaw["evergreen"] = json.RawMessage(`{}`)
+		}
+	}
+}
+
+// A quicHello is the hello of a QUIC connection, until that has its first
+// request or ends.
+type quicHello struct {
+	once  sync.Once
+	hello *clienthello.Hello
+	seen  glimpse
+}
+
+// count counts the hello at the first call.
+func (q *quicHello) count(rec *recorder.Recorder, client *clients.Client) glimpse {
+	q.once.Do(func() {
+		q.seen = countHello(rec, q.hello, false, client)
+		q.hello = nil
+	})
+	return q.seen
+}
+
+// quicHello notes a hello of a QUIC connection, which is known by its remote
+// address's pointer, as in quicConn.
+func (p *process) quicHello(info *tls.ClientHelloInfo) {
+	addr, ok := info.Conn.RemoteAddr().(*net.UDPAddr)
+	if !ok {
+		return // TCP, where the tap sees more
+	}
+	ctx := parentContext(info.Context())
+	if ctx == nil {
+		return
+	}
+	q := &quicHello{hello: new(clienthello.Hello)}
+	q.hello.FromClientHelloInfo(info, clienthello.QUIC)
+	q.hello.ServerName = sniMark(q.hello.ServerName)
+	if _, known := p.quicHellos.LoadOrStore(net.Addr(addr), q); known {
+		return // matched against another policy, or the second after a HelloRetryRequest
+	}
+	context.AfterFunc(ctx, func() {
+		_ = guard("see a QUIC handshake end", func() error {
+			p.quicHellos.Delete(net.Addr(addr))
+			g := q.count(p.rec, nil)
+			countQUICFailure(p.rec, context.Cause(ctx), g.library)
+			return nil
+		})
+	})
+}
+
+// sniMark keeps that there was a name, and not the name.
+func sniMark(name string) string {
+	if name != "" {
+		return "-"
+	}
+	return ""
+}
+
+// parentContext is the context of a QUIC connection: that of its handshake, which
+// ends sooner, is derived from it.
+func parentContext(ctx context.Context) context.Context {
+	v := reflect.ValueOf(ctx)
+	if v.Kind() != reflect.Pointer || v.Elem().Kind() != reflect.Struct {
+		return nil
+	}
+	if v = v.Elem().FieldByName("Context"); !v.IsValid() || !v.CanInterface() {
+		return nil
+	}
+	parent, _ := v.Interface().(context.Context)
+	return parent
+}
+
+// countQUICFailure counts the handshake if it is what the connection ended of.
+func countQUICFailure(rec *recorder.Recorder, cause error, library wire.Value) {
+	var transport *quic.TransportError
+	var timeout *quic.HandshakeTimeoutError
+	s := sight{hello: helloWhole, bytesIn: 1}
+	switch {
+	case errors.As(cause, &transport) && transport.ErrorCode.IsCryptoError():
+		number := uint8(transport.ErrorCode) // 0x100 and the alert
+		if transport.Remote {
+			s.alerted, s.alertIn = true, number
+		} else {
+			s.alerting, s.alertOut = true, number
+		}
+		countFailure(rec, &s, errors.New(transport.ErrorMessage), library)
+	case errors.As(cause, &timeout):
+		countFailure(rec, &s, cause, library)
+	}
+}
+
+var (
+	_ caddy.Provisioner          = (*HandshakeMatcher)(nil)
+	_ caddytls.ConnectionMatcher = (*HandshakeMatcher)(nil)
+)
