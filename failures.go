@@ -38,7 +38,7 @@ func countFailure(rec *recorder.Recorder, s *sight, err error, library wire.Valu
 	if s.alerting {
 		rec.Add(wire.TLSAlerts, wire.Dims{wire.AlertValue(s.alertOut), alertOfServer, library}, 1)
 	}
-	rec.Add(wire.TLSFailures, wire.Dims{wire.TLSFailure.Value(causeOf(s, err)), library}, 1)
+	rec.Add(wire.TLSFailures, wire.Dims{wire.TLSFailure.Value(failureOf(s, err)), library}, 1)
 }
 
 // alertOf finds the alert in an error of crypto/tls, whose type is not exported,
@@ -61,8 +61,8 @@ func alertOf(err error) (number uint8, side wire.Value) {
 	return 0, 0
 }
 
-// causeOf names the cause, of wire.TLSFailure.
-func causeOf(s *sight, err error) string {
+// failureOf names the cause, of wire.TLSFailure.
+func failureOf(s *sight, err error) string {
 	var netErr net.Error
 	timeout := errors.As(err, &netErr) && netErr.Timeout() || errors.Is(err, os.ErrDeadlineExceeded)
 	switch s.opening {
