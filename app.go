@@ -31,17 +31,15 @@ type App struct {
 	proc     *process // nil: off, or it could not be made
 	off      bool     // its settings are shown as being off
 	made     bool     // by Caddy, and not by the lookout
-	started  bool
-	httpPort int    // of the http app, where there is no TLS
-	raw      []byte // the whole configuration as JSON, for the facts; nil if it can't be read
+	started  bool     // Start ran
+	httpPort int      // of the http app, where there is no TLS
+	raw      []byte   // the whole configuration as JSON, for the facts; nil if it can't be read
 
 	tls    *caddytls.TLS   // the configuration's, or nil
 	ownCAs map[string]bool // ids of the CAs that are Caddy's own
 
 	sites     map[*caddyhttp.Server]*site
 	injectErr error // why the http app could not be provisioned with our modules in it
-
-	started bool
 }
 
 // CaddyModule returns the Caddy module information.
@@ -93,7 +91,6 @@ func (a *App) Provision(ctx caddy.Context) error {
 	})
 	a.watchInside()
 	a.try("subscribe to events", "certificates are not counted", a.subscribe)
-	a.watchInside()
 	if app, names := a.httpApp(); app != nil {
 		a.try("register callbacks", "connections and HTTP/1 and HTTP/2 requests are not counted", func() error {
 			for name, srv := range app.Servers {
