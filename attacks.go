@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-evergreen/evergreen/attacks"
+	"github.com/caddy-evergreen/evergreen/clienthello"
 	"github.com/caddy-evergreen/evergreen/recorder"
 	"github.com/caddy-evergreen/evergreen/wire"
 )
@@ -125,6 +126,8 @@ func (w incidentWindows) fill(win *wire.Window, now time.Time, take func(time.Ti
 type connWatch struct {
 	opened time.Time
 	source atomic.Uint64 // attacks.Source; 0: not known yet
+	hello  atomic.Uint64 // hash of the ClientHello's JA4; 0: none
+	known  atomic.Uint32 // its value in wire.JA4
 	active atomic.Bool   // something came that might have become a request
 	minute atomic.Int64  // of resets
 	resets atomic.Int64  // streams that were given up in the minute
@@ -138,6 +141,18 @@ func (s *site) active(nc net.Conn) {
 			w.active.Store(true)
 		}
 	}
+}
+
+// greeted notes the connection's ClientHello, by its JA4.
+func (w *connWatch) greeted(a *attackWatch, h *clienthello.Hello) {
+	var space [48]byte
+	ja4 := h.AppendJA4(space[:0])
+	w.known.Store(uint32(wire.JA4Value(ja4)))
+	w.hello.Store(maphash.Bytes(a.seed, ja4) | 1)
+}
+
+func (w *connWatch) fingerprint() (uint64, wire.Value) {
+	return w.hello.Load(), wire.Value(w.known.Load())
 }
 
 // sourceOf is where a connection comes from.
@@ -190,6 +205,9 @@ func (x *exchange) watched(gone bool) {
 		Source: x.conn.sourceOf(x.r.RemoteAddr), Family: x.q.Family, Began: x.start,
 		Path: x.path, Status: x.q.Status, Aborted: x.q.Aborted,
 	}
+	if x.conn != nil {
+		e.Hello, e.Known = x.conn.watch.fingerprint()
+	}
 	if x.q.UserAgent != "" {
 		e.Agent = maphash.String(a.seed, x.q.UserAgent)
 	}
@@ -223,6 +241,7 @@ func (c *conn) watched(state connectionState) {
 	} else {
 		e.Source = c.sourceOf(c.net.RemoteAddr().String())
 	}
+	e.Hello, e.Known = c.watch.fingerprint()
 	how := attacks.Silent
 	switch {
 	case state.tls && !state.complete:

@@ -156,6 +156,7 @@ func (c *conn) countHello(client *clients.Client) (g glimpse) {
 	}
 	if s.hello != helloNone {
 		g = countHello(c.site.rec, &p.hello, s.hello == helloBroken, client)
+		c.watch.greeted(c.site.app.proc.attacks, &p.hello)
 	}
 	p.free()
 	return g
