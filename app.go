@@ -39,7 +39,7 @@ type App struct {
 	sites     map[*caddyhttp.Server]*site
 	injectErr error // why the http app could not be provisioned with our modules in it
 
-	started bool
+	started bool // all of Start's own work; other apps may still fail
 }
 
 // CaddyModule returns the Caddy module information.
