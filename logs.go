@@ -153,7 +153,7 @@ var (
 func countEntry(rec *recorder.Recorder, e zapcore.Entry, fields []zapcore.Field) {
 	logger, level := loggerOf(e.LoggerName), levelOf(e.Level)
 	rec.Add(wire.CaddyLogEntries, wire.Dims{logger, level}, 1)
-	err, panicked := errorIn(fields)
+	panicked, err := errorIn(fields)
 	kind := kindOf(err)
 	if panicked {
 		kind = kindPanic
@@ -201,7 +201,7 @@ func below(name, parent string) bool {
 
 // errorIn finds the error that an entry holds, and whether it tells of a panic:
 // Caddy then adds the stack.
-func errorIn(fields []zapcore.Field) (err error, panicked bool) { //nolint:staticcheck // not an error of its own
+func errorIn(fields []zapcore.Field) (panicked bool, err error) {
 	for i := range fields {
 		f := &fields[i]
 		switch {
@@ -211,5 +211,5 @@ func errorIn(fields []zapcore.Field) (err error, panicked bool) { //nolint:stati
 			err, _ = f.Interface.(error)
 		}
 	}
-	return err, panicked
+	return panicked, err
 }
