@@ -1,3 +1,7 @@
+//go:build !race
+
+// With the race detector a million requests take minutes: `make e2e` runs this without.
+
 package evergreen
 
 import (
