@@ -5,7 +5,6 @@ package e2e
 import (
 	"bufio"
 	"fmt"
-	"net"
 	"os/exec"
 	"regexp"
 	"strings"
@@ -18,12 +17,7 @@ import (
 // traffic is on the page, and ends it with Ctrl-C.
 func TestE2EDemo(t *testing.T) {
 	caddyWith(t, caddyVersions[len(caddyVersions)-1]) // so that the demonstration's own build is in the cache
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := ln.Addr().String()
-	ln.Close()
+	addr := freeAddr(t)
 	cmd := exec.Command(evergreen, "demo", "--listen", addr, "--dir", t.TempDir())
 	out, err := cmd.StdoutPipe()
 	if err != nil {

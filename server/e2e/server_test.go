@@ -16,11 +16,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/caddy-evergreen/evergreen/internal/freeport"
 	"github.com/caddy-evergreen/evergreen/server/build"
 	"github.com/caddy-evergreen/evergreen/server/testbed"
 )
@@ -81,14 +83,19 @@ type server struct {
 	done chan error
 }
 
-func startServer(t *testing.T) *server {
+// freeAddr is an address on loopback that nobody listens on.
+func freeAddr(t *testing.T) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ports, err := freeport.Pick(1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &server{dir: t.TempDir(), addr: ln.Addr().String()}
-	ln.Close()
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(ports[0]))
+}
+
+func startServer(t *testing.T) *server {
+	t.Helper()
+	s := &server{dir: t.TempDir(), addr: freeAddr(t)}
 	if err := s.start(); err != nil {
 		t.Fatal(err)
 	}

@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -19,27 +18,19 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/caddy-evergreen/evergreen/internal/freeport"
 )
 
 // Ports are free on loopback when they are picked.
 type Ports struct{ HTTP, HTTPS, Admin int }
 
-// PickPorts finds three ports that are free for TCP, the one for HTTPS for UDP, too.
+// PickPorts finds three ports that are free for TCP and UDP.
 func PickPorts() (Ports, error) {
-	var p [3]int
-	for i := range p {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return Ports{}, fmt.Errorf("finding a free port: %w", err)
-		}
-		defer ln.Close()
-		p[i] = ln.Addr().(*net.TCPAddr).Port
-	}
-	udp, err := net.ListenPacket("udp", fmt.Sprintf("127.0.0.1:%d", p[1]))
+	p, err := freeport.Pick(3)
 	if err != nil {
-		return PickPorts()
+		return Ports{}, err
 	}
-	udp.Close()
 	return Ports{HTTP: p[0], HTTPS: p[1], Admin: p[2]}, nil
 }
 
