@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	caddyPath     = "github.com/caddyserver/caddy/v2"
-	evergreenPath = "github.com/caddy-evergreen/evergreen"
+	caddyPath     = wire.CaddyPath
+	evergreenPath = wire.EvergreenPath
 	otherPath     = "other"
 	devel         = "devel"
 )
