@@ -143,12 +143,22 @@ func (s *site) active(nc net.Conn) {
 	}
 }
 
-// greeted notes the connection's ClientHello, by its JA4.
-func (w *connWatch) greeted(a *attackWatch, h *clienthello.Hello) {
+// A fingerprint is a ClientHello as the watcher knows it.
+type fingerprint struct {
+	hash  uint64     // of its JA4, never 0
+	known wire.Value // of wire.JA4
+}
+
+func (a *attackWatch) fingerprint(h *clienthello.Hello) fingerprint {
 	var space [48]byte
 	ja4 := h.AppendJA4(space[:0])
-	w.known.Store(uint32(wire.JA4Value(ja4)))
-	w.hello.Store(maphash.Bytes(a.seed, ja4) | 1)
+	return fingerprint{maphash.Bytes(a.seed, ja4) | 1, wire.JA4Value(ja4)}
+}
+
+// greeted notes the connection's ClientHello.
+func (w *connWatch) greeted(f fingerprint) {
+	w.known.Store(uint32(f.known))
+	w.hello.Store(f.hash)
 }
 
 func (w *connWatch) fingerprint() (uint64, wire.Value) {

@@ -14,6 +14,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/quic-go/quic-go"
+	"github.com/quic-go/quic-go/http3"
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 
@@ -270,6 +272,82 @@ func TestIncidentWindows(t *testing.T) {
 		}
 		if off := r.p.attacks.off.networks.Load(); off != (len(c.off) > 0 && c.off[0] != "attacks.incidents") {
 			t.Errorf("with %v off, networks are off: %v", c.off, off)
+		}
+		stop(t, r.site)
+	}
+}
+
+// dialQUIC makes a QUIC connection from another network, whose socket is closed
+// with the test.
+func (r *raid) dialQUIC(network int) *quic.Transport {
+	r.t.Helper()
+	u, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, byte(network), 1)})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	tr := &quic.Transport{Conn: u}
+	r.t.Cleanup(func() { tr.Close(); u.Close() })
+	return tr
+}
+
+// Over QUIC an attack's ClientHello is known as well, and connections without a
+// request are seen.
+func TestAttacksOverQUIC(t *testing.T) {
+	for _, c := range []struct {
+		kind, behaviour string
+		n               int
+		alpn            string
+		ask             bool
+	}{
+		{"scan", "scan", 40, "h3", true},
+		{"handshake_flood", "handshake_abandoned", 130, "smtp", false}, // refused
+		{"connection_flood", "silent", 320, "h3", false},
+	} {
+		r := newRaid(t, `respond "nothing here" 404`)
+		server, err := net.ResolveUDPAddr("udp", "127.0.0.1:"+r.site.https)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var transport *quic.Transport
+		dial := func(ctx context.Context, _ string, config *tls.Config, quicConfig *quic.Config) (*quic.Conn, error) {
+			return transport.Dial(ctx, server, config, quicConfig)
+		}
+		config := &tls.Config{InsecureSkipVerify: true, ServerName: "localhost", NextProtos: []string{c.alpn}} //nolint:gosec // signed by itself
+		if c.ask {
+			transport = r.dialQUIC(10)
+			tr := &http3.Transport{TLSClientConfig: config, Dial: dial}
+			for range c.n {
+				get(t, &http.Client{Transport: tr}, "GET", "https://localhost:"+r.site.https+"/.env", nil)
+			}
+			tr.Close()
+		} else {
+			for i := range c.n {
+				if i%40 == 0 { // sources are networks
+					transport = r.dialQUIC(10 + i/40)
+				}
+				conn, err := dial(t.Context(), "", config, nil)
+				if err == nil {
+					err = conn.CloseWithError(0, "")
+				}
+				if (err == nil) != (c.alpn == "h3") {
+					t.Fatalf("%s: connecting: %v", c.kind, err)
+				}
+			}
+		}
+		r.counted(c.behaviour, float64(c.n))
+		r.step()
+		type what struct {
+			Kind     string
+			Events   uint64
+			TopShare uint32
+			Many     bool
+		}
+		var got []what
+		for _, in := range r.report() {
+			got = append(got, what{wire.IncidentKind.ValueName(wire.Value(in.Kind)), in.Events, in.TopShare, wire.Value(in.Sources) > wire.SourceClassOf(1)})
+		}
+		if diff := cmp.Diff([]what{{c.kind, uint64(c.n), 100, !c.ask}}, got); diff != "" {
+			t.Errorf("incidents (-want +got):\n%s", diff)
 		}
 		stop(t, r.site)
 	}

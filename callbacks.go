@@ -247,6 +247,7 @@ func (s *site) quicConn(r *http.Request) *conn {
 	c := &conn{site: s, protocol: protocolHTTP3, family: recorder.FamilyOf(addr), transport: transportTLS}
 	if v, ok := s.app.proc.quicHellos.Load(addr); ok {
 		c.quic = v.(*quicHello)
+		c.quic.asked.Store(true)
 	}
 	c.seen.Store(true)
 	if v, known := s.quic.LoadOrStore(addr, c); known {

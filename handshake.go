@@ -146,7 +146,9 @@ func (c *conn) countHello(client *clients.Client) (g glimpse) {
 	g.library = libraryUnknown
 	if c.tap == nil {
 		if c.quic != nil {
-			g = c.quic.count(c.site.rec, client)
+			var f fingerprint
+			g, f = c.quic.count(c.site.app.proc, client)
+			c.watch.greeted(f)
 		}
 		return g
 	}
@@ -156,7 +158,7 @@ func (c *conn) countHello(client *clients.Client) (g glimpse) {
 	}
 	if s.hello != helloNone {
 		g = countHello(c.site.rec, &p.hello, s.hello == helloBroken, client)
-		c.watch.greeted(c.site.app.proc.attacks, &p.hello)
+		c.watch.greeted(c.site.app.proc.attacks.fingerprint(&p.hello))
 	}
 	p.free()
 	return g

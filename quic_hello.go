@@ -9,12 +9,15 @@ import (
 	"net"
 	"reflect"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddytls"
 	"github.com/quic-go/quic-go"
 
+	"github.com/caddy-evergreen/evergreen/attacks"
 	"github.com/caddy-evergreen/evergreen/clienthello"
 	"github.com/caddy-evergreen/evergreen/clients"
 	"github.com/caddy-evergreen/evergreen/recorder"
@@ -73,18 +76,24 @@ func matchHandshakes(srv *caddyhttp.Server) {
 // A quicHello is the hello of a QUIC connection, until that has its first
 // request or ends.
 type quicHello struct {
-	once  sync.Once
-	hello *clienthello.Hello
-	seen  glimpse
+	opened time.Time
+	asked  atomic.Bool // there was a request
+	shaken atomic.Bool // the handshake is over, and the connection was not
+
+	once        sync.Once
+	hello       *clienthello.Hello
+	seen        glimpse
+	fingerprint fingerprint
 }
 
 // count counts the hello at the first call.
-func (q *quicHello) count(rec *recorder.Recorder, client *clients.Client) glimpse {
+func (q *quicHello) count(p *process, client *clients.Client) (glimpse, fingerprint) {
 	q.once.Do(func() {
-		q.seen = countHello(rec, q.hello, false, client)
+		q.fingerprint = p.attacks.fingerprint(q.hello)
+		q.seen = countHello(p.rec, q.hello, false, client)
 		q.hello = nil
 	})
-	return q.seen
+	return q.seen, q.fingerprint
 }
 
 // quicHello notes a hello of a QUIC connection, which is known by its remote
@@ -98,20 +107,57 @@ func (p *process) quicHello(info *tls.ClientHelloInfo) {
 	if ctx == nil {
 		return
 	}
-	q := &quicHello{hello: new(clienthello.Hello)}
+	q := &quicHello{hello: new(clienthello.Hello), opened: time.Now()}
 	q.hello.FromClientHelloInfo(info, clienthello.QUIC)
 	q.hello.ServerName = sniMark(q.hello.ServerName)
 	if _, known := p.quicHellos.LoadOrStore(net.Addr(addr), q); known {
 		return // matched against another policy, or the second after a HelloRetryRequest
 	}
+	context.AfterFunc(info.Context(), func() {
+		if ctx.Err() == nil {
+			q.shaken.Store(true)
+		}
+	})
 	context.AfterFunc(ctx, func() {
 		_ = guard("see a QUIC handshake end", func() error {
 			p.quicHellos.Delete(net.Addr(addr))
-			g := q.count(p.rec, nil)
-			countQUICFailure(p.rec, context.Cause(ctx), g.library)
+			g, f := q.count(p, nil)
+			cause := context.Cause(ctx)
+			countQUICFailure(p.rec, cause, g.library)
+			if !q.asked.Load() {
+				p.attacks.silentQUIC(addr, q, f, cause)
+			}
 			return nil
 		})
 	})
+}
+
+// silentQUIC tells the watcher of a QUIC connection that ended without a request.
+func (a *attackWatch) silentQUIC(addr *net.UDPAddr, q *quicHello, f fingerprint, cause error) {
+	if a.off.all.Load() {
+		return
+	}
+	how := attacks.Abandoned
+	if q.completed(cause) {
+		how = attacks.Silent
+	}
+	a.Connection(&attacks.Event{
+		Source: attacks.SourceOf(addr.AddrPort().Addr()), Family: recorder.FamilyOf(addr), Began: q.opened,
+		Hello: f.hash, Known: f.known,
+	}, how)
+}
+
+// completed reports whether the connection's handshake was, by what it ended of.
+func (q *quicHello) completed(cause error) bool {
+	var application *quic.ApplicationError
+	if errors.As(cause, &application) {
+		return true // its frame is not allowed before (RFC 9000, 12.5)
+	}
+	var transport *quic.TransportError
+	if errors.As(cause, &transport) && transport.ErrorCode.IsCryptoError() {
+		return false
+	}
+	return q.shaken.Load()
 }
 
 // sniMark keeps that there was a name, and not the name.
