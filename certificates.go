@@ -116,7 +116,7 @@ func (a *App) countCertificate(c *certmagic.Certificate, now time.Time) {
 	rec := a.proc.rec
 	how := a.managementOf(c)
 	rec.Add(wire.CertificatesHeld, wire.Dims{how, a.issuerOf(privately(c, "issuerKey", reflect.String).String())}, 1)
-	rec.Add(wire.CertificatesKeys, wire.Dims{keyTypeOf(c.PrivateKey), how}, 1)
+	rec.Add(wire.CertificatesKeys, wire.Dims{keyOfSigner(c.PrivateKey), how}, 1)
 	rec.Add(wire.CertificatesNames, wire.Dims{countClass(len(c.Names)), how}, 1)
 	rec.Add(wire.CertificatesOCSP, wire.Dims{ocspOf(c), how}, 1)
 	if c.Leaf != nil {
@@ -178,14 +178,18 @@ func ocspOf(c *certmagic.Certificate) wire.Value {
 	return wire.Other
 }
 
-// keyTypeOf takes the private key, which is at hand without parsing anything.
-func keyTypeOf(key crypto.PrivateKey) wire.Value {
-	signer, ok := key.(crypto.Signer)
-	if !ok {
-		return wire.Other
+// keyOfSigner takes the private key, which is at hand without parsing anything.
+func keyOfSigner(key crypto.PrivateKey) wire.Value {
+	if signer, ok := key.(crypto.Signer); ok {
+		return keyTypeOf(signer.Public())
 	}
+	return wire.Other
+}
+
+// keyTypeOf is the value of wire.KeyType.
+func keyTypeOf(key crypto.PublicKey) wire.Value {
 	name := ""
-	switch key := signer.Public().(type) {
+	switch key := key.(type) {
 	case *rsa.PublicKey:
 		switch n := key.N.BitLen(); {
 		case n > 4096:
@@ -202,11 +206,11 @@ func keyTypeOf(key crypto.PrivateKey) wire.Value {
 	case *ecdsa.PublicKey:
 		switch key.Curve.Params().BitSize {
 		case 256:
-			name = "p256"
+			name = "ecdsa-p256"
 		case 384:
-			name = "p384"
+			name = "ecdsa-p384"
 		case 521:
-			name = "p521"
+			name = "ecdsa-p521"
 		}
 	case ed25519.PublicKey:
 		name = "ed25519"

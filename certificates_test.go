@@ -101,8 +101,8 @@ https://acme.test {
 		return map[string]float64{
 			"certificates_held{certificate_issuer=internal,management=automatic}": n,
 			"certificates_held{certificate_issuer=none,management=loaded}":        n,
-			"certificates_held_keys{key_type=p256,management=automatic}":          n,
-			"certificates_held_keys{key_type=p256,management=loaded}":             n,
+			"certificates_held_keys{key_type=ecdsa-p256,management=automatic}":    n,
+			"certificates_held_keys{key_type=ecdsa-p256,management=loaded}":       n,
 			"certificates_held_names{count=1,management=automatic}":               n,
 			"certificates_held_names{count=1,management=loaded}":                  n,
 			"certificates_held_ocsp{management=automatic,ocsp_status=none}":       n,
@@ -219,8 +219,8 @@ func TestClassesOfCertificates(t *testing.T) {
 	for _, test := range []struct {
 		key  any
 		want string
-	}{{ed, "ed25519"}, {rsa2048, "rsa-2048"}, {p384, "p384"}, {p521, "p521"}, {nil, "other"}} {
-		if got := wire.KeyType.ValueName(keyTypeOf(test.key)); got != test.want {
+	}{{ed, "ed25519"}, {rsa2048, "rsa-2048"}, {p384, "ecdsa-p384"}, {p521, "ecdsa-p521"}, {nil, "other"}} {
+		if got := wire.KeyType.ValueName(keyOfSigner(test.key)); got != test.want {
 			t.Errorf("%T: %s, want %s", test.key, got, test.want)
 		}
 	}

@@ -65,7 +65,7 @@ func TestHellos(t *testing.T) {
 			"tls_hello": "hello_transport", "tls_hello_suites": "offered_suite", "tls_hello_groups": "offered_group", "tls_hello_key_shares": "offered_group",
 			"tls_hello_versions": "offered_version", "tls_hello_legacy_version": "offered_version", "tls_hello_extensions": "extension",
 			"tls_hello_features": "hello_feature", "connections_features": "connection_feature", "http_features": "connection_feature",
-			"tls_certificates_served": "certificate_key", "tls_retries": "presence", "tls_handshake_time_seconds": "tls_version", "tls_interception": "verdict",
+			"tls_certificates_served": "key_type", "tls_retries": "presence", "tls_handshake_time_seconds": "tls_version", "tls_interception": "verdict",
 		}
 		for m, label := range metrics {
 			before[m] = sums(t, m, label)
@@ -144,7 +144,7 @@ func TestHandshakeEnds(t *testing.T) {
 	if got := sums(t, "tls_handshake_size_bytes", "direction"); got["client"] != 4 || got["server"] != 4 {
 		t.Errorf("sizes: %v", got)
 	}
-	if got := sums(t, "tls_certificates_served", "certificate_key")["ecdsa-p256"]; got != 3 {
+	if got := sums(t, "tls_certificates_served", "key_type")["ecdsa-p256"]; got != 3 {
 		t.Errorf("%g certificates, want those of the full handshakes and the one that was resumed over TLS 1.2", got)
 	}
 }

@@ -1,9 +1,6 @@
 package evergreen
 
 import (
-	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
 	"slices"
@@ -41,7 +38,7 @@ func watchCertificates(rec *recorder.Recorder, srv *caddyhttp.Server) {
 							staple = stapled
 						}
 					}
-					rec.Add(wire.TLSCertificates, wire.Dims{keyOf(cert.Leaf), staple}, 1)
+					rec.Add(wire.TLSCertificates, wire.Dims{keyOfLeaf(cert.Leaf), staple}, 1)
 					return nil
 				})
 			}
@@ -50,37 +47,10 @@ func watchCertificates(rec *recorder.Recorder, srv *caddyhttp.Server) {
 	}
 }
 
-// keyOf is the value of wire.CertificateKey. CertMagic parses each leaf once.
-func keyOf(leaf *x509.Certificate) wire.Value {
+// keyOfLeaf is the value of wire.KeyType. CertMagic parses each leaf once.
+func keyOfLeaf(leaf *x509.Certificate) wire.Value {
 	if leaf == nil {
 		return wire.Other
 	}
-	name := ""
-	switch key := leaf.PublicKey.(type) {
-	case *ecdsa.PublicKey:
-		switch key.Curve.Params().BitSize {
-		case 256:
-			name = "ecdsa-p256"
-		case 384:
-			name = "ecdsa-p384"
-		case 521:
-			name = "ecdsa-p521"
-		}
-	case ed25519.PublicKey:
-		name = "ed25519"
-	case *rsa.PublicKey:
-		switch bits := key.N.BitLen(); {
-		case bits > 4096:
-			name = "rsa-larger"
-		case bits == 4096:
-			name = "rsa-4096"
-		case bits == 3072:
-			name = "rsa-3072"
-		case bits == 2048:
-			name = "rsa-2048"
-		case bits == 1024:
-			name = "rsa-1024"
-		}
-	}
-	return wire.CertificateKey.Value(name)
+	return keyTypeOf(leaf.PublicKey)
 }

@@ -43,7 +43,7 @@ var (
 		"acme:unsupportedContact", "acme:unsupportedIdentifier", "acme:userActionRequired", "acme:other",
 		"ca:dns", "ca:refused", "ca:reset", "ca:unreachable", "ca:tls", "timeout", "canceled", "storage")
 	KeyType = dimension("key_type", "Kind and size of a certificate's key.",
-		"rsa-1024", "rsa-2048", "rsa-3072", "rsa-4096", "rsa-larger", "p256", "p384", "p521", "ed25519")
+		"ecdsa-p256", "ecdsa-p384", "ecdsa-p521", "ed25519", "rsa-1024", "rsa-2048", "rsa-3072", "rsa-4096", "rsa-larger")
 	OCSPStatus = dimension("ocsp_status", "What the newest OCSP response that Caddy holds says of a certificate; none if it holds none.",
 		"none", "good", "revoked", "unknown")
 	ExpiryClass = dimension("expiry", "Time until a certificate expires.",

@@ -53,8 +53,6 @@ var (
 		"client_unknown_ca", "client_certificate_expired", "client_bad_certificate", "client_certificate_unknown", "client_certificate_revoked", "client_unsupported_certificate",
 		"client_protocol_version", "client_handshake_failure", "client_cancelled", "client_alert", "handshake_failure")
 
-	CertificateKey = dimension("certificate_key", "Kind and size of a certificate's key.",
-		"ecdsa-p256", "ecdsa-p384", "ecdsa-p521", "ed25519", "rsa-1024", "rsa-2048", "rsa-3072", "rsa-4096", "rsa-larger")
 	Staple = dimension("staple", "Whether an OCSP response was stapled: the client asked and got one, asked in vain, or did not ask.",
 		"stapled", "none", "not_asked")
 
@@ -138,7 +136,7 @@ var tlsMetrics = []*Metric{
 		"Time from the first byte of a connection over TCP until the handshake's last message was received or, where the server speaks last, sent."},
 	{TLSHandshakeBytes, "tls.handshake.size", KindHistogram, Bytes, []*Dimension{ByteDirection, Resumption}, "", global,
 		"Bytes on a connection over TCP until its handshake was complete, with record headers."},
-	{TLSCertificates, "tls.certificates.served", KindCounter, Events, []*Dimension{CertificateKey, Staple}, "", placed,
+	{TLSCertificates, "tls.certificates.served", KindCounter, Events, []*Dimension{KeyType, Staple}, "", placed,
 		"Certificates chosen for handshakes, by key, and whether an OCSP response went with them. A handshake that resumes a session counts only before TLS 1.3, where one is chosen though it isn't sent."},
 
 	{ConnectionFeatures, "connections.features", KindCounter, Events, []*Dimension{ConnectionFeature, ClientFamily}, "", placed,

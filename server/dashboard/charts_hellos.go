@@ -57,7 +57,7 @@ var helloCharts = []chart{
 	{ID: "handshake-bytes", Section: "negotiated", Title: "Bytes of a handshake", Doc: "Quantiles of bytes that each side sent until the handshake was complete. The scale is logarithmic.",
 		Form: columns, Metric: wire.TLSHandshakeBytes, Ask: "by=direction&q=0.5,0.9,0.99", Quantiles: true, Own: true},
 	{ID: "served", Section: "negotiated", Title: "Certificates served", Doc: "Certificates chosen for handshakes that resume no session, by key.",
-		Form: rank, Metric: wire.TLSCertificates, Ask: "by=certificate_key&limit=10", Own: true},
+		Form: rank, Metric: wire.TLSCertificates, Ask: "by=key_type&limit=10", Own: true},
 	{ID: "staples", Section: "negotiated", Title: "OCSP staples", Doc: "Certificates chosen for handshakes, by whether the client asked for an OCSP response and got one.",
 		Form: rank, Metric: wire.TLSCertificates, Ask: "by=staple", Own: true},
 
