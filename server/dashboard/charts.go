@@ -19,6 +19,7 @@ const (
 	rank    form = "rank"    // a table with bars: needs no script
 	matrix  form = "matrix"  // a table of shares of a whole each, which may overlap: needs no script
 	split   form = "split"   // a table of shares, each row parts of 100 %: needs no script
+	likely  form = "likely"  // a table of estimates with their intervals: needs no script
 )
 
 // A chart is a question that pages ask and how the answer is shown.
@@ -49,20 +50,22 @@ type chart struct {
 	Wide          bool // takes a whole row
 }
 
-// A topic is a page of charts.
-type topic struct{ Path, Nav, Title, Lead string }
+// A topic is a page of charts. Lead has a place for its span; Notice, if any, is
+// what readers have to know before they read a number.
+type topic struct{ Path, Nav, Title, Lead, Notice string }
 
 // topics are the pages of charts in the order of the navigation. The overview,
 // at "/", has a few charts of each.
 var topics = []topic{
-	{"/instances", "Instances", "Who counts", "The Caddy servers that reported %s, and what they run."},
-	{"/traffic", "Traffic", "What servers answer", "Requests, connections and how they went, %s."},
-	{"/clients", "Clients", "Who asks", "Browsers, bots and tools that made requests %s, as far as the User-Agent tells."},
-	{"/tls", "TLS", "How the web is encrypted", "What clients offered, what was agreed on, and why handshakes failed, %s."},
-	{"/certificates", "Certificates", "What servers prove themselves with", "Certificates that Caddy obtained and held, %s."},
-	{"/interception", "Interception", "Who listens in", "TLS connections whose ClientHello does not fit the browser that the User-Agent names, %s. Most of them go through a proxy that opens the encryption: a company's, an antivirus's, an attacker's. Some are programs that call themselves a browser."},
-	{"/attacks", "Attacks", "Who attacks, and how", "What scanners, floods and robots did to servers, %s. Servers tell these apart on their own; no address leaves them."},
-	{"/inside", "Inside Caddy", "What goes wrong inside Caddy", "Errors that Caddy met %s."},
+	{"/instances", "Instances", "Who counts", "The Caddy servers that reported %s, and what they run.", ""},
+	{"/traffic", "Traffic", "What servers answer", "Requests, connections and how they went, %s.", ""},
+	{"/clients", "Clients", "Who asks", "Browsers, bots and tools that made requests %s, as far as the User-Agent tells.", ""},
+	{"/tls", "TLS", "How the web is encrypted", "What clients offered, what was agreed on, and why handshakes failed, %s.", ""},
+	{"/certificates", "Certificates", "What servers prove themselves with", "Certificates that Caddy obtained and held, %s.", ""},
+	{"/interception", "Interception", "Who listens in", "TLS connections whose ClientHello does not fit the browser that the User-Agent names, %s: most go through a proxy that opens the encryption, a company's, an antivirus's, an attacker's.",
+		"What is seen is a mismatch of User-Agent and TLS, and not every mismatch is an interception. A program or a person that changes the User-Agent looks the same. So does a CDN: behind one, or behind another proxy that ends TLS, a server sees that proxy's ClientHellos with everybody's User-Agents, and all of its browsers mismatch."},
+	{"/attacks", "Attacks", "Who attacks, and how", "What scanners, floods and robots did to servers, %s. Servers tell these apart on their own; no address leaves them.", ""},
+	{"/inside", "Inside Caddy", "What goes wrong inside Caddy", "Errors that Caddy met %s.", ""},
 }
 
 // A section groups charts under a heading, on the page of its topic.
@@ -111,15 +114,38 @@ func (c *chart) path(base string, extra url.Values) string {
 	if err != nil {
 		panic("dashboard: chart " + c.ID + ": " + err.Error()) // a test walks the table
 	}
-	q.Set("metric", wire.MetricByID(c.Metric).Name)
+	end := "/query?"
+	switch {
+	case c.Form == likely:
+		end = "/interception?"
+	case c.Quantiles:
+		end = "/quantiles?"
+	}
+	if c.Form != likely {
+		q.Set("metric", wire.MetricByID(c.Metric).Name)
+	}
 	for k, v := range extra {
 		q[k] = v
 	}
-	end := "/query?"
-	if c.Quantiles {
-		end = "/quantiles?"
-	}
 	return base + end + q.Encode()
+}
+
+// question reads the question of c's path.
+func (d *Dashboard) question(c *chart, href string) (question, error) {
+	u, err := url.Parse(href)
+	if err != nil {
+		return question{}, err
+	}
+	q := u.Query()
+	for _, p := range linkParams {
+		q.Del(p)
+	}
+	if c.Form == likely {
+		if q, err = interceptionQuery(q); err != nil {
+			return question{}, err
+		}
+	}
+	return d.parseQuestion(q, c.Quantiles)
 }
 
 // base is the question of how many events there were in all, each once: for a

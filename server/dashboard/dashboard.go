@@ -145,6 +145,7 @@ func (d *Dashboard) table() []route {
 		{path: "/api/v1/instances", api: true, handle: d.apiInstances},
 		{path: "/api/v1/new", api: true, handle: d.apiNew},
 		{path: "/api/v1/campaigns", api: true, handle: d.apiCampaigns},
+		{path: "/api/v1/interception", api: true, handle: d.apiInterception},
 		{path: "/api/v1/instance/{id}", api: true, private: true, handle: d.apiInstance},
 		{path: "/api/v1/instance/{id}/query", api: true, private: true, handle: d.apiInstanceQuery},
 		{path: "/api/v1/instance/{id}/quantiles", api: true, private: true, handle: d.apiInstanceQuantiles},

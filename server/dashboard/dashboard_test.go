@@ -73,6 +73,10 @@ func TestPageIsAPIIsStore(t *testing.T) {
 			if c := attr(f, "data-chart"); c != "" && c != href {
 				t.Errorf("%s is drawn from %s but links to %s", id, c, href)
 			}
+			if strings.Contains(attr(f, "class"), "likely") {
+				inEstimates(t, f, getJSON[dashboard.Interception](t, h, href))
+				continue
+			}
 			ans := getJSON[dashboard.Answer](t, h, href)
 			if len(ans.Rows) == 0 {
 				t.Errorf("%s: nothing at %s", id, href)
@@ -412,21 +416,23 @@ func FuzzQuery(f *testing.F) {
 	for _, q := range []string{
 		"metric=http.requests&by=time,protocol&limit=3", "metric=http.requests&from=0&to=99999999999&grain=day&by=time",
 		"metric=instances.active&facet=country&by=value", "metric=instances.go&by=label&period=latest", "metric=http.requests&where.status=200&where.status=404",
-		"metric=http.requests&range=all&by=time", "metric=x&%", "metric=http.requests&from=2026-11-21T10:22:00Z&grain=window",
+		"metric=http.requests&range=all&by=time", "metric=x&%", "by=country&range=1h", "by=time&from=2026-11-20", "metric=http.requests&from=2026-11-21T10:22:00Z&grain=window",
 	} {
 		f.Add(q)
 	}
 	h := serve(f, dashboard.Config{Store: openStore(f), Reports: openLog(f)})
 	f.Fuzz(func(t *testing.T, q string) {
-		r := httptest.NewRequest("GET", "/api/v1/query", nil)
-		r.URL.RawQuery = q
-		w := httptest.NewRecorder()
-		h.ServeHTTP(w, r)
-		if w.Code != http.StatusOK && w.Code != http.StatusBadRequest {
-			t.Errorf("%d %s", w.Code, w.Body)
-		}
-		if !json.Valid(w.Body.Bytes()) {
-			t.Errorf("%s is no JSON", w.Body)
+		for _, path := range []string{"/api/v1/query", "/api/v1/interception"} {
+			r := httptest.NewRequest("GET", path, nil)
+			r.URL.RawQuery = q
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, r)
+			if w.Code != http.StatusOK && w.Code != http.StatusBadRequest {
+				t.Errorf("%s: %d %s", path, w.Code, w.Body)
+			}
+			if !json.Valid(w.Body.Bytes()) {
+				t.Errorf("%s: %s is no JSON", path, w.Body)
+			}
 		}
 	})
 }

@@ -22,6 +22,7 @@ type figure struct {
 	Rows   []figureRow
 	Legend []string // of a split: its columns
 	More   string   // what the table leaves out
+	Scale  string   // where the bars of estimates end
 	Empty  bool
 	Answer *Answer
 }
@@ -35,7 +36,8 @@ type figureRow struct {
 	Faint bool // not a group like others
 }
 
-// A figurePart is a piece of a split's bar, in percent, or a matrix's cell.
+// A figurePart is a piece of a split's bar, in percent, a matrix's cell, or an
+// estimate's interval with, as Text, where the estimate itself is.
 type figurePart struct{ Class, From, Width, Text string }
 
 // maxTimes is how many periods a page's table shows; the data has all.
@@ -52,6 +54,10 @@ func newFigure(c chart, href string, a question, ans, base *Answer) (*figure, er
 		f.times(a)
 	case c.Form == split:
 		f.split(a)
+	case c.Form == likely:
+		if err := f.estimates(a); err != nil {
+			return nil, err
+		}
 	case c.Form == matrix:
 		f.matrix(a, base)
 	case a.quantiles != nil:

@@ -26,11 +26,7 @@ func TestCharts(t *testing.T) {
 		}
 		onPage[c.page()]++
 		ids[c.ID] = true
-		u, err := url.Parse(c.path("/api/v1", url.Values{"range": {"24h"}}))
-		if err != nil {
-			t.Fatal(err)
-		}
-		a, err := d.parseQuestion(u.Query(), strings.HasSuffix(u.Path, "/quantiles"))
+		a, err := d.question(&c, c.path("/api/v1", url.Values{"range": {"24h"}}))
 		if err != nil {
 			t.Errorf("%s: %v", c.ID, err)
 			continue

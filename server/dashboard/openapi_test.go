@@ -131,6 +131,7 @@ func TestOpenAPI(t *testing.T) {
 		"/api/v1/instances":               "/api/v1/instances",
 		"/api/v1/new":                     "/api/v1/new?range=1h",
 		"/api/v1/campaigns":               "/api/v1/campaigns?range=24h",
+		"/api/v1/interception":            "/api/v1/interception?by=client_family",
 		"/api/v1/instance/{id}":           apiOf(link, "", "range=24h"),
 		"/api/v1/instance/{id}/query":     apiOf(link, "/query", "metric=http.requests&by=protocol"),
 		"/api/v1/instance/{id}/quantiles": apiOf(link, "/quantiles", "metric=http.duration"),

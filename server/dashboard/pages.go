@@ -143,15 +143,7 @@ func (d *Dashboard) figuresFor(ctx context.Context, on func(chart) bool, href fu
 // chartAnswer asks what c asks.
 func (d *Dashboard) chartAnswer(ctx context.Context, c chart, href func(chart) string,
 	ask func(context.Context, chart, question) (*Answer, error)) (question, *Answer, error) {
-	u, err := url.Parse(href(c))
-	if err != nil {
-		return question{}, nil, err
-	}
-	q := u.Query()
-	for _, p := range linkParams {
-		q.Del(p)
-	}
-	a, err := d.parseQuestion(q, c.Quantiles)
+	a, err := d.question(&c, href(c))
 	if err != nil {
 		return question{}, nil, err
 	}
@@ -239,6 +231,7 @@ func (d *Dashboard) overview(w http.ResponseWriter, r *http.Request) error {
 // A topicBody fills topic.html.
 type topicBody struct {
 	Title, Lead string
+	Notice      string
 	Tiles       []tile
 	Campaigns   *campaignsView
 	Sections    []sectionView
@@ -251,13 +244,13 @@ func (d *Dashboard) topic(t topic) handler {
 		if err != nil {
 			return err
 		}
-		body := topicBody{Title: t.Title, Lead: fmt.Sprintf(t.Lead, "in the "+rangeTitle(s))}
+		body := topicBody{Title: t.Title, Lead: fmt.Sprintf(t.Lead, "in the "+rangeTitle(s)), Notice: t.Notice}
 		err = each(r.Context(), 3, func(ctx context.Context, i int) (err error) {
 			switch {
 			case i == 0:
 				body.Sections, err = d.publicFigures(ctx, at, func(c chart) bool { return c.page() == t.Path })
 			case i == 1:
-				body.Tiles, err = d.partTiles(ctx, t.Path, s, at)
+				body.Tiles, err = d.topicTiles(ctx, t.Path, s, at)
 			case t.Path == "/attacks":
 				body.Campaigns, err = d.campaignsPage(ctx, s, at)
 			}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -37,11 +38,8 @@ func TestQuestions(t *testing.T) {
 			answered[c] = true
 		}
 		for _, l := range q.lines() {
-			u, err := url.Parse(l.Query)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, err := d.parseQuestion(u.Query(), strings.HasSuffix(u.Path, "/quantiles")); err != nil {
+			i := slices.IndexFunc(charts, func(c chart) bool { return strings.HasSuffix(l.Chart, "#chart-"+c.ID) })
+			if _, err := d.question(&charts[i], l.Query); err != nil {
 				t.Errorf("%s: %s: %v", q.ID, l.Query, err)
 			}
 		}

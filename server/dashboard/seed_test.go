@@ -243,6 +243,20 @@ func plausible(t testing.TB, s store.Store, at time.Time, length time.Duration) 
 				ro.count(w, wire.TLSGroups, dims(wire.TLSGroups, gr.name, v.name), uint64(n*0.2*v.weight*gr.weight), instances)
 			}
 		}
+		for _, f := range []struct {
+			family                string
+			weight, flag, unknown float64
+		}{{"chromium", 0.33, 0.021, 0.03}, {"safari", 0.13, 0.004, 0.12}, {"firefox", 0.06, 0.012, 0.05}, {"bot", 0.1, 0, 1}, {"search-bot", 0.05, 0, 1}, {"curl", 0.06, 0.002, 0.3}, {"go", 0.03, 0.01, 0.02}, {"python", 0.04, 0.03, 0.2}} {
+			c := n * 0.2 * f.weight
+			for v, part := range map[string]float64{"inconsistent": f.flag, "unknown": f.unknown, "consistent": 1 - f.flag - f.unknown} {
+				if part > 0 {
+					ro.count(w, wire.TLSInterception, dims(wire.TLSInterception, v, f.family), uint64(c*part), instances)
+				}
+			}
+			for lib, part := range map[string]float64{"openssl": 0.6, "go": 0.25, "schannel": 0.1, "gnutls": 0.05} {
+				ro.count(w, wire.TLSInterceptionLibraries, dims(wire.TLSInterceptionLibraries, lib, "inconsistent"), uint64(c*f.flag*part), instances)
+			}
+		}
 		for _, k := range []weighted{{"browser", 0.55}, {"bot", 0.24}, {"tool", 0.11}, {"app", 0.05}, {"none", 0.05}} {
 			ro.count(w, wire.ClientRequests, dims(wire.ClientRequests, k.name, "http/2"), uint64(n*k.weight*(1+0.1*rnd.NormFloat64())), instances)
 		}

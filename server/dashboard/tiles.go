@@ -39,7 +39,7 @@ type part struct {
 var postQuantum = []string{"X25519MLKEM768", "SecP256r1MLKEM768", "SecP384r1MLKEM1024"}
 
 var parts = []part{
-	{"/interception", "mismatch", "Mismatches", wire.TLSInterception, "verdict", []string{"inconsistent"}, "of connections, raw", -1},
+	{"/interception", "mismatch", "Mismatches", wire.TLSInterception, "verdict", []string{"inconsistent"}, "of all connections, raw", -1},
 	{"/interception", "undecided", "Undecided", wire.TLSInterception, "verdict", []string{"unknown"}, "of connections", 0},
 	{"/ /traffic", "http3", "HTTP/3", wire.HTTPRequests, "protocol", []string{"http/3"}, "of requests", 1},
 	{"/ /traffic", "ipv6", "IPv6", wire.HTTPRequestsTransport, "family", []string{"ipv6"}, "of requests", 1},
@@ -61,12 +61,18 @@ func partsOf(page string) []part {
 	return ps
 }
 
-// partTiles are a page's shares.
-func (d *Dashboard) partTiles(ctx context.Context, page string, s span, at url.Values) ([]tile, error) {
-	ps := partsOf(page)
-	ts := make([]tile, len(ps))
-	return ts, each(ctx, len(ps), func(ctx context.Context, i int) (err error) {
-		ts[i], err = d.partTile(ctx, ps[i], s, at)
+// topicTiles are the headline numbers of a topic's page.
+func (d *Dashboard) topicTiles(ctx context.Context, page string, s span, at url.Values) ([]tile, error) {
+	var asks []func(context.Context) (tile, error)
+	if page == "/interception" {
+		asks = append(asks, func(ctx context.Context) (tile, error) { return d.interceptionTile(ctx, s, at) })
+	}
+	for _, p := range partsOf(page) {
+		asks = append(asks, func(ctx context.Context) (tile, error) { return d.partTile(ctx, p, s, at) })
+	}
+	ts := make([]tile, len(asks))
+	return ts, each(ctx, len(asks), func(ctx context.Context, i int) (err error) {
+		ts[i], err = asks[i](ctx)
 		return err
 	})
 }
@@ -95,11 +101,7 @@ func (d *Dashboard) tiles(ctx context.Context, s span, at url.Values) (_ []tile,
 // asked asks the store the question of a URL of the API, in span s.
 func (d *Dashboard) asked(ctx context.Context, c chart, s span, at url.Values) (*Answer, string, error) {
 	href := c.path("/api/v1", at)
-	u, err := url.Parse(href)
-	if err != nil {
-		return nil, "", err
-	}
-	a, err := d.parseQuestion(u.Query(), c.Quantiles)
+	a, err := d.question(&c, href)
 	if err != nil {
 		return nil, "", err
 	}

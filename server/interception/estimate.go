@@ -102,6 +102,11 @@ func FalseFlags(prevalence float64, q Quality) float64 {
 	return wrong / flags
 }
 
+// Families are the families of clients that Measured was measured with, as the
+// dimension client_family names them. Of others' verdicts (a bot's, a tool's)
+// it is not known how often they err.
+func Families() []string { return []string{"chromium", "firefox", "safari"} }
+
 // Measured is how well package clients judges, by the matrix of
 // docs/interception.md: of browsers none was flagged, of interceptors none was
 // missed. It counts kinds of hello, not pairs of hello and User-Agent, which are

@@ -9,7 +9,9 @@ import (
 	"flag"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -139,12 +141,13 @@ func TestMatrix(t *testing.T) {
 
 	var out table
 	out.head("browsers, directly", "hellos", "consistent", "inconsistent", "unknown")
-	groups := map[string]*tally{}
+	groups, families := map[string]*tally{}, map[string]bool{}
 	order := []string{"captured here", "Chrome", "Edge", "Opera", "Firefox", "Safari"}
 	for _, g := range order {
 		groups[g] = &tally{}
 	}
 	direct := func(s sample, group string) {
+		families[wire.ClientFamily.ValueName(clients.Classify(s.UserAgent).Family())] = true
 		if groups[group].add(s.hello, s.UserAgent); clients.Classify(s.UserAgent).Kind != clients.Browser {
 			t.Errorf("%s%s has the User-Agent %q", s.Client, s.Name, s.UserAgent)
 		}
@@ -234,6 +237,9 @@ func TestMatrix(t *testing.T) {
 	}
 	if missed := intercepted.all() - intercepted.inconsistent; missed*100 > 3*intercepted.all() {
 		t.Errorf("%d of %d are missed", missed, intercepted.all())
+	}
+	if diff := cmp.Diff(slices.Sorted(slices.Values(Families())), slices.Sorted(maps.Keys(families))); diff != "" {
+		t.Errorf("Families are not those that were measured (-Families +measured):\n%s", diff)
 	}
 	q := Measured()
 	if q.SpecificityOf > browsers.all() || q.SensitivityOf > intercepted.all() {
