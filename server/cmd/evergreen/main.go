@@ -25,6 +25,7 @@ func commands() []command {
 	return []command{
 		{"serve", "collect reports, keep their sums, show them", serve},
 		{"demo", "see it all at work on this machine", demo},
+		{"delta", "make and apply patches of executables", deltaCommand},
 		{"geo", "install a database that tells a sender's country", geoCommand},
 		{"hello", "explain TLS ClientHellos", hello},
 		{"version", "print the version", version},
