@@ -15,6 +15,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddypki"
 	"github.com/caddyserver/caddy/v2/modules/caddytls"
 	"github.com/caddyserver/certmagic"
+	"golang.org/x/crypto/ocsp"
 
 	"github.com/caddy-evergreen/evergreen/recorder"
 	"github.com/caddy-evergreen/evergreen/wire"
@@ -118,7 +119,7 @@ func (a *App) countCertificate(c *certmagic.Certificate, now time.Time) {
 	rec.Add(wire.CertificatesHeld, wire.Dims{how, a.issuerOf(privately(c, "issuerKey", reflect.String).String())}, 1)
 	rec.Add(wire.CertificatesKeys, wire.Dims{keyOfSigner(c.PrivateKey), how}, 1)
 	rec.Add(wire.CertificatesNames, wire.Dims{countClass(len(c.Names)), how}, 1)
-	rec.Add(wire.CertificatesOCSP, wire.Dims{ocspOf(c), how}, 1)
+	rec.Add(wire.CertificatesOCSP, wire.Dims{a.ocspOf(c, now), how}, 1)
 	if c.Leaf != nil {
 		left := c.Leaf.NotAfter.Sub(now)
 		rec.Add(wire.CertificatesExpiry, wire.Dims{expiryOf(left), how}, 1)
@@ -146,36 +147,63 @@ func (a *App) managementOf(c *certmagic.Certificate) wire.Value {
 	if !privately(c, "managed", reflect.Bool).Bool() {
 		return wire.CertificateManagement.Value("loaded")
 	}
-	if a.tls != nil && a.tls.Automation != nil && len(c.Names) > 0 {
-		// As Caddy does, the first policy that has the name, or has no names.
-		for _, policy := range a.tls.Automation.Policies {
-			subjects := policy.Subjects()
-			if len(subjects) > 0 && !slices.ContainsFunc(subjects, func(s string) bool { return certmagic.MatchWildcard(c.Names[0], s) }) {
-				continue
-			}
-			if policy.OnDemand {
-				return wire.CertificateManagement.Value("on-demand")
-			}
-			break
-		}
+	if policy := a.policyOf(c); policy != nil && policy.OnDemand {
+		return wire.CertificateManagement.Value("on-demand")
 	}
 	return wire.CertificateManagement.Value("automatic")
 }
 
-func ocspOf(c *certmagic.Certificate) wire.Value {
-	v := privately(c, "ocsp", reflect.Pointer)
-	if !v.IsValid() || v.IsNil() {
-		return wire.OCSPStatus.Value("none")
+// policyOf is, as in Caddy, the first policy that has the name, or has no names;
+// nil if there is none.
+func (a *App) policyOf(c *certmagic.Certificate) *caddytls.AutomationPolicy {
+	if a.tls == nil || a.tls.Automation == nil || len(c.Names) == 0 {
+		return nil
 	}
-	status := v.Elem().FieldByName("Status")
-	if !status.CanInt() {
+	for _, policy := range a.tls.Automation.Policies {
+		subjects := policy.Subjects()
+		if len(subjects) == 0 || slices.ContainsFunc(subjects, func(s string) bool { return certmagic.MatchWildcard(c.Names[0], s) }) {
+			return policy
+		}
+	}
+	return nil
+}
+
+// ocspOf is the value of wire.OCSPStatus. Without a response, it is why there is
+// none.
+func (a *App) ocspOf(c *certmagic.Certificate, now time.Time) wire.Value {
+	v := privately(c, "ocsp", reflect.Pointer)
+	if !v.IsValid() || v.Type() != reflect.TypeFor[*ocsp.Response]() {
 		return wire.Other
 	}
-	names := [...]string{"good", "revoked", "unknown"} // as golang.org/x/crypto/ocsp numbers them
-	if n := status.Int(); n >= 0 && n < int64(len(names)) {
-		return wire.OCSPStatus.Value(names[n])
+	if v.IsNil() {
+		switch {
+		case c.Leaf != nil && len(c.Leaf.OCSPServer) == 0:
+			return wire.OCSPStatus.Value("no_responder")
+		case a.noStapling(c):
+			return wire.OCSPStatus.Value("off")
+		}
+		return wire.OCSPStatus.Value("unanswered")
+	}
+	switch r := (*ocsp.Response)(v.UnsafePointer()); {
+	case r.Status == ocsp.Revoked: // which is for good
+		return wire.OCSPStatus.Value("revoked")
+	case !r.NextUpdate.IsZero() && now.After(r.NextUpdate):
+		return wire.OCSPStatus.Value("stale")
+	case r.Status == ocsp.Good:
+		return wire.OCSPStatus.Value("good")
+	case r.Status == ocsp.Unknown:
+		return wire.OCSPStatus.Value("unknown")
 	}
 	return wire.Other
+}
+
+// noStapling reports whether the configuration has nobody asked about c.
+func (a *App) noStapling(c *certmagic.Certificate) bool {
+	if privately(c, "managed", reflect.Bool).Bool() {
+		policy := a.policyOf(c)
+		return policy != nil && policy.DisableOCSPStapling
+	}
+	return a.tls != nil && a.tls.DisableOCSPStapling
 }
 
 // keyOfSigner takes the private key, which is at hand without parsing anything.

@@ -2,18 +2,11 @@ package evergreen
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
-	"io"
-	"io/fs"
-	"net"
 	"strings"
-	"syscall"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
-	"github.com/mholt/acmez/v3/acme"
 
 	"github.com/caddy-evergreen/evergreen/wire"
 )
@@ -119,59 +112,4 @@ func (a *App) issuerOf(key string) wire.Value {
 		return wire.CertificateIssuer.Value("acme")
 	}
 	return wire.Other
-}
-
-// causeOf is the value of wire.CertificateCause for an issuer's error.
-func causeOf(err error) wire.Value {
-	var (
-		problem acme.Problem
-		dns     *net.DNSError
-		op      *net.OpError
-		timeout interface{ Timeout() bool }
-		path    *fs.PathError
-	)
-	name := ""
-	switch {
-	case err == nil:
-	case errors.As(err, &problem):
-		return causeOfProblem(problem.Type)
-	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
-		name = "timeout"
-	case errors.Is(err, context.Canceled):
-		name = "canceled"
-	case errors.As(err, &dns):
-		name = "ca:dns"
-	case errors.Is(err, syscall.ECONNREFUSED):
-		name = "ca:refused"
-	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		name = "ca:reset"
-	case isTLSError(err):
-		name = "ca:tls"
-	case errors.As(err, &op):
-		name = "ca:unreachable"
-	case errors.As(err, &path), errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
-		name = "storage"
-	}
-	return wire.CertificateCause.Value(name)
-}
-
-func causeOfProblem(urn string) wire.Value {
-	kind, ok := strings.CutPrefix(urn, acme.ProblemTypeNamespace)
-	if name := "acme:" + kind; ok && wire.CertificateCause.Has(name) {
-		return wire.CertificateCause.Value(name)
-	}
-	return wire.CertificateCause.Value("acme:other")
-}
-
-func isTLSError(err error) bool {
-	var (
-		verification *tls.CertificateVerificationError
-		authority    x509.UnknownAuthorityError
-		hostname     x509.HostnameError
-		invalid      x509.CertificateInvalidError
-		header       tls.RecordHeaderError
-		op           *net.OpError
-	)
-	return errors.As(err, &verification) || errors.As(err, &authority) || errors.As(err, &hostname) || errors.As(err, &invalid) ||
-		errors.As(err, &header) || errors.As(err, &op) && (op.Op == "remote error" || op.Op == "local error")
 }

@@ -1,30 +1,22 @@
 package evergreen
 
 import (
-	"context"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/tls"
-	"crypto/x509"
-	"errors"
 	"fmt"
-	"io"
-	"io/fs"
-	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"reflect"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/caddyserver/certmagic"
 	"github.com/google/go-cmp/cmp"
-	"github.com/mholt/acmez/v3/acme"
+	"golang.org/x/crypto/ocsp"
 
 	"github.com/caddy-evergreen/evergreen/wire"
 )
@@ -99,20 +91,20 @@ https://acme.test {
 	})
 	want := func(n float64) map[string]float64 {
 		return map[string]float64{
-			"certificates_held{certificate_issuer=internal,management=automatic}": n,
-			"certificates_held{certificate_issuer=none,management=loaded}":        n,
-			"certificates_held_keys{key_type=ecdsa-p256,management=automatic}":    n,
-			"certificates_held_keys{key_type=ecdsa-p256,management=loaded}":       n,
-			"certificates_held_names{count=1,management=automatic}":               n,
-			"certificates_held_names{count=1,management=loaded}":                  n,
-			"certificates_held_ocsp{management=automatic,ocsp_status=none}":       n,
-			"certificates_held_ocsp{management=loaded,ocsp_status=none}":          n,
-			"certificates_held_expiry{expiry=<1d,management=automatic}":           n,
-			"certificates_held_expiry{expiry=<1d,management=loaded}":              n,
-			"certificates_held_days{management=automatic}":                        n,
-			"certificates_held_days{management=automatic} sum":                    0,
-			"certificates_held_days{management=loaded}":                           n,
-			"certificates_held_days{management=loaded} sum":                       0,
+			"certificates_held{certificate_issuer=internal,management=automatic}":   n,
+			"certificates_held{certificate_issuer=none,management=loaded}":          n,
+			"certificates_held_keys{key_type=ecdsa-p256,management=automatic}":      n,
+			"certificates_held_keys{key_type=ecdsa-p256,management=loaded}":         n,
+			"certificates_held_names{count=1,management=automatic}":                 n,
+			"certificates_held_names{count=1,management=loaded}":                    n,
+			"certificates_held_ocsp{management=automatic,ocsp_status=no_responder}": n,
+			"certificates_held_ocsp{management=loaded,ocsp_status=no_responder}":    n,
+			"certificates_held_expiry{expiry=<1d,management=automatic}":             n,
+			"certificates_held_expiry{expiry=<1d,management=loaded}":                n,
+			"certificates_held_days{management=automatic}":                          n,
+			"certificates_held_days{management=automatic} sum":                      0,
+			"certificates_held_days{management=loaded}":                             n,
+			"certificates_held_days{management=loaded} sum":                         0,
 		}
 	}
 	observed(t)
@@ -126,42 +118,6 @@ https://acme.test {
 	observed(t)
 	p.certificates.run(1)
 	wantCounts(t, want(2), held...)
-}
-
-func TestCausesOfFailure(t *testing.T) {
-	dial := func(err error) error {
-		return fmt.Errorf("performing request: %w", &net.OpError{Op: "dial", Net: "tcp", Err: err})
-	}
-	for _, test := range []struct {
-		err  error
-		want string
-	}{
-		{nil, "other"},
-		{errors.New("anything"), "other"},
-		{fmt.Errorf("authz: %w", acme.Problem{Type: acme.ProblemTypeRateLimited}), "acme:rateLimited"},
-		{acme.Problem{Type: acme.ProblemTypeUnauthorized}, "acme:unauthorized"},
-		{acme.Problem{Type: acme.ProblemTypeCAA}, "acme:caa"},
-		{acme.Problem{Type: acme.ProblemTypeDNS}, "acme:dns"},
-		{acme.Problem{Type: acme.ProblemTypeConnection}, "acme:connection"},
-		{acme.Problem{Type: acme.ProblemTypeTLS}, "acme:tls"},
-		{acme.Problem{Type: acme.ProblemTypeNamespace + "secret.example"}, "acme:other"},
-		{acme.Problem{Type: "about:blank"}, "acme:other"},
-		{dial(&net.DNSError{Err: "no such host", Name: "ca.example"}), "ca:dns"},
-		{dial(&net.DNSError{Err: "timeout", IsTimeout: true}), "timeout"},
-		{dial(os.NewSyscallError("connect", syscall.ECONNREFUSED)), "ca:refused"},
-		{dial(os.NewSyscallError("read", syscall.ECONNRESET)), "ca:reset"},
-		{dial(os.NewSyscallError("connect", syscall.ENETUNREACH)), "ca:unreachable"},
-		{dial(os.NewSyscallError("connect", syscall.ETIMEDOUT)), "timeout"},
-		{fmt.Errorf("reading: %w", io.ErrUnexpectedEOF), "ca:reset"},
-		{fmt.Errorf("get: %w", &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}), "ca:tls"},
-		{fmt.Errorf("waiting: %w", context.DeadlineExceeded), "timeout"},
-		{fmt.Errorf("waiting: %w", context.Canceled), "canceled"},
-		{fmt.Errorf("saving: %w", &fs.PathError{Op: "open", Err: syscall.EACCES}), "storage"},
-	} {
-		if got := wire.CertificateCause.ValueName(causeOf(test.err)); got != test.want {
-			t.Errorf("%v: %s, want %s", test.err, got, test.want)
-		}
-	}
 }
 
 func TestIssuers(t *testing.T) {
@@ -248,12 +204,8 @@ func TestFieldsOfCertMagic(t *testing.T) {
 			t.Errorf("a certificate's %s is no %v", name, kind)
 		}
 	}
-	response, _ := c.FieldByName("ocsp")
-	if f, ok := response.Type.Elem().FieldByName("Status"); !ok || f.Type.Kind() != reflect.Int {
-		t.Error("an OCSP response has no status")
-	}
-	if got := ocspOf(&certmagic.Certificate{}); got != wire.OCSPStatus.Value("none") {
-		t.Errorf("no response: %s", wire.OCSPStatus.ValueName(got))
+	if f, _ := c.FieldByName("ocsp"); f.Type != reflect.TypeFor[*ocsp.Response]() {
+		t.Errorf("a certificate's OCSP response is a %v", f.Type)
 	}
 }
 

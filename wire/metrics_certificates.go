@@ -35,17 +35,19 @@ var (
 		"automatic", "on-demand", "loaded")
 	CertificateOccasion = dimension("certificate_occasion", "Whether a certificate is the first for its name, or replaces one that nears its end.",
 		"obtain", "renew")
-	CertificateCause = dimension("certificate_cause", "Why no certificate was issued. With acme: the ACME server's problem type (RFC 8555, section 6.7); with ca: what went wrong on the way to it; timeout and canceled, wherever it was; storage, in Caddy's own.",
+	CertificateCause = dimension("certificate_cause", "Why no certificate was issued. With acme: the ACME server's problem type (RFC 8555, section 6.7); with ca: what went wrong on the way to it, or with its answers (ca:api: ZeroSSL's own API); with challenge: there was no way to prove the name, what Caddy set up for it failed, or its DNS record did not appear; name, the CA gives none for such a name; account and config, the ACME account's or the issuer's settings; timeout and canceled, wherever it was; storage, in Caddy's own.",
 		"acme:accountDoesNotExist", "acme:alreadyReplaced", "acme:alreadyRevoked", "acme:badCSR", "acme:badNonce", "acme:badPublicKey",
 		"acme:badRevocationReason", "acme:badSignatureAlgorithm", "acme:caa", "acme:compound", "acme:connection", "acme:dns",
 		"acme:externalAccountRequired", "acme:incorrectResponse", "acme:invalidContact", "acme:invalidProfile", "acme:malformed",
 		"acme:orderNotReady", "acme:rateLimited", "acme:rejectedIdentifier", "acme:serverInternal", "acme:tls", "acme:unauthorized",
 		"acme:unsupportedContact", "acme:unsupportedIdentifier", "acme:userActionRequired", "acme:other",
-		"ca:dns", "ca:refused", "ca:reset", "ca:unreachable", "ca:tls", "timeout", "canceled", "storage")
+		"ca:dns", "ca:refused", "ca:reset", "ca:unreachable", "ca:tls", "ca:http", "ca:malformed", "ca:api",
+		"challenge:none", "challenge:setup", "challenge:propagation",
+		"name", "account", "config", "timeout", "canceled", "storage")
 	KeyType = dimension("key_type", "Kind and size of a certificate's key.",
 		"ecdsa-p256", "ecdsa-p384", "ecdsa-p521", "ed25519", "rsa-1024", "rsa-2048", "rsa-3072", "rsa-4096", "rsa-larger")
-	OCSPStatus = dimension("ocsp_status", "What the newest OCSP response that Caddy holds says of a certificate; none if it holds none.",
-		"none", "good", "revoked", "unknown")
+	OCSPStatus = dimension("ocsp_status", "What the newest OCSP response that Caddy holds says of a certificate; stale if it has run out and is not of a revoked one. Without a response: the certificate names no responder, the configuration has nobody asked (off), or nobody answered.",
+		"no_responder", "off", "unanswered", "good", "revoked", "unknown", "stale")
 	ExpiryClass = dimension("expiry", "Time until a certificate expires.",
 		"expired", "<1d", "1d-3d", "3d-7d", "7d-14d", "14d-30d", "30d-60d", "60d-90d", "90d-180d", "180d-398d", "398d+")
 
