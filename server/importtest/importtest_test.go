@@ -30,6 +30,11 @@ var stages = []string{
 // wiring is where stages are put together.
 var wiring = []string{root, server + "/cmd/evergreen", server + "/testbed", server + "/bench", server + "/e2e"}
 
+// controlled are the packages that keep their state through control.
+var controlled = []string{
+	server + "/release", server + "/plan", server + "/rollout", server + "/build", server + "/artifact", server + "/updates",
+}
+
 type rule struct {
 	why   string
 	who   func(pkg string) bool
@@ -53,8 +58,18 @@ var rules = []rule{
 		"only the wiring imports a database engine",
 		func(p string) bool { return !slices.Contains(wiring, p) && !under(p, server+"/store/duckdb") },
 		func(_, i string) bool {
-			return !under(i, server+"/store/duckdb") && !under(i, "github.com/duckdb") && i != "database/sql"
+			return !under(i, server+"/store/duckdb") && !under(i, "github.com/duckdb")
 		},
+	}, {
+		"only control imports the drivers of the control state",
+		func(p string) bool { return !under(p, server+"/control") && !slices.Contains(wiring, p) },
+		func(_, i string) bool { return !under(i, "modernc.org/sqlite") && !under(i, "github.com/jackc") },
+	}, {
+		"only what keeps control state, and engines, speak SQL",
+		func(p string) bool {
+			return !slices.Contains(wiring, p) && !under(p, server+"/store/duckdb") && !under(p, server+"/control") && !slices.Contains(controlled, p)
+		},
+		func(_, i string) bool { return i != "database/sql" },
 	}, {
 		"a library of ours that stands alone imports nothing of ours",
 		is(root+"/clienthello", root+"/delta", root+"/bridge", root+"/nearest", root+"/hsts", server+"/hll", server+"/pcap"),
@@ -62,7 +77,9 @@ var rules = []rule{
 	}, {
 		"rollout learns of health from store alone",
 		is(server + "/rollout"),
-		func(_, i string) bool { return !under(i, root) || i == server+"/store" || under(i, root+"/wire") },
+		func(_, i string) bool {
+			return !under(i, root) || i == server+"/store" || i == server+"/control" || under(i, root+"/wire")
+		},
 	}, {
 		"only the app and its wiring know Caddy",
 		func(p string) bool {
