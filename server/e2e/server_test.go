@@ -1,7 +1,5 @@
 //go:build e2e
 
-// Package e2e runs the real server and real Caddys against each other: what is
-// sent, killed and asked for here is what a user would.
 package e2e
 
 import (
