@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net/http"
 	"net/url"
@@ -257,7 +256,7 @@ func replace(name string, body []byte) error {
 	if err != nil {
 		return err
 	}
-	_, err = io.WriteString(f, string(body))
+	_, err = f.Write(body)
 	if err = errors.Join(err, f.Close()); err == nil {
 		err = os.Rename(f.Name(), name)
 	}

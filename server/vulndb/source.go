@@ -210,7 +210,7 @@ func parseIndexModules(b []byte) ([]indexModule, error) {
 	return ms, nil
 }
 
-// bytesReader lets a body be read as a file.
+// fromBytes reads a zip that was fetched.
 func fromBytes(b []byte, as *source) (*content, error) {
 	return zipped(bytes.NewReader(b), int64(len(b)), as)
 }
