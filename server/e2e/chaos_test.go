@@ -39,6 +39,8 @@ type witness struct {
 	acked map[string]map[uint64]uint64 // instance → report number → requests in it
 	sent  map[string]map[uint64]string // instance → report number → content
 	twice []string                     // numbers that were used for two contents
+
+	incidents map[uint64]*wire.Incident // by number, in the state of the last acknowledged report
 }
 
 func startWitness(t *testing.T, srv *server) *witness {
@@ -47,7 +49,7 @@ func startWitness(t *testing.T, srv *server) *witness {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &witness{acked: map[string]map[uint64]uint64{}, sent: map[string]map[uint64]string{}}
+	w := &witness{acked: map[string]map[uint64]uint64{}, sent: map[string]map[uint64]string{}, incidents: map[uint64]*wire.Incident{}}
 	proxy := httputil.NewSingleHostReverseProxy(target)
 	proxy.ErrorLog = zap.NewStdLog(zap.NewNop())
 	proxy.ErrorHandler = func(rw http.ResponseWriter, _ *http.Request, _ error) { rw.WriteHeader(http.StatusBadGateway) }
@@ -92,6 +94,11 @@ func (w *witness) report(rw http.ResponseWriter, r *http.Request, next http.Hand
 	if recorded.Code == http.StatusOK {
 		w.mu.Lock()
 		w.acked[id][report.Number] = requestsIn(report)
+		for _, win := range report.Windows {
+			for _, in := range win.Incidents {
+				w.incidents[in.Number] = in
+			}
+		}
 		w.mu.Unlock()
 	}
 	for k, v := range recorded.Header() {

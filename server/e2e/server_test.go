@@ -77,6 +77,7 @@ var shortTiming = []string{"EVERGREEN_WINDOW=2s", "EVERGREEN_NOTICE=0s", "EVERGR
 type server struct {
 	dir  string
 	addr string
+	env  []string
 	cmd  *exec.Cmd
 	done chan error
 }
@@ -91,9 +92,13 @@ func freeAddr(t *testing.T) string {
 	return net.JoinHostPort("127.0.0.1", strconv.Itoa(ports[0]))
 }
 
-func startServer(t *testing.T) *server {
+// startServer runs one until the test ends, in the times that env says, or shortTiming.
+func startServer(t *testing.T, env ...string) *server {
 	t.Helper()
-	s := &server{dir: t.TempDir(), addr: freeAddr(t)}
+	if len(env) == 0 {
+		env = shortTiming
+	}
+	s := &server{dir: t.TempDir(), addr: freeAddr(t), env: env}
 	if err := s.start(); err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +125,7 @@ func (s *server) start() error {
 		return err
 	}
 	s.cmd = exec.Command(evergreen, "serve", "--listen", s.addr, "--data", filepath.Join(s.dir, "data"), "--config", config)
-	s.cmd.Env = append(os.Environ(), shortTiming...)
+	s.cmd.Env = append(os.Environ(), s.env...)
 	s.cmd.Stdout, s.cmd.Stderr = log, log
 	if err := s.cmd.Start(); err != nil {
 		return err
