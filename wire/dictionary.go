@@ -45,6 +45,8 @@ const (
 	Events       Unit = ""   // a plain count
 	Bytes        Unit = "B"  // bytes
 	Microseconds Unit = "µs" // microseconds
+	Percent      Unit = "%"  // hundredths; of one processor it may be more than 100
+	Days         Unit = "d"  // whole days
 )
 
 // A Facet is a property of the whole report by which a metric's sums are also

@@ -80,7 +80,7 @@ var caddyMetrics = []*Metric{
 		"Errors that the process or the system had no file descriptor left, by what it was wanted for."},
 	{CaddyDescriptors, "caddy.descriptors.open", KindHistogram, Events, nil, "", placed,
 		"Open file descriptors of the process, once a window, on Linux."},
-	{CaddyDescriptorShare, "caddy.descriptors.share", KindHistogram, Events, nil, "", placed,
+	{CaddyDescriptorShare, "caddy.descriptors.share", KindHistogram, Percent, nil, "", placed,
 		"Open file descriptors in percent of the process's limit, once a window, on Linux."},
 	{CaddyGoroutines, "caddy.runtime.goroutines", KindHistogram, Events, nil, "", placed,
 		"Goroutines, once a window."},
@@ -92,6 +92,6 @@ var caddyMetrics = []*Metric{
 		"Time that a garbage collection stopped all goroutines, for each stop; known to an eighth of its length."},
 	{CaddyGCCycles, "caddy.runtime.gc_cycles", KindCounter, Events, nil, "", placed,
 		"Garbage collections."},
-	{CaddyCPU, "caddy.runtime.cpu", KindHistogram, Events, nil, "", placed,
+	{CaddyCPU, "caddy.runtime.cpu", KindHistogram, Percent, nil, "", placed,
 		"Processor time of the process in a window, in percent of one processor, on Unix."},
 }

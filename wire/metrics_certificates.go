@@ -81,7 +81,7 @@ var certificateMetrics = []*Metric{
 		"Certificates in Caddy's cache at the end of a window, by what OCSP says; each counts once in every window."},
 	{CertificatesExpiry, "certificates.held.expiry", KindCounter, Events, []*Dimension{ExpiryClass, CertificateManagement}, "", placed,
 		"Certificates in Caddy's cache at the end of a window, by the time until they expire; each counts once in every window."},
-	{CertificatesDays, "certificates.held.days", KindHistogram, Events, []*Dimension{CertificateManagement}, "", global,
+	{CertificatesDays, "certificates.held.days", KindHistogram, Days, []*Dimension{CertificateManagement}, "", global,
 		"Whole days until a certificate in Caddy's cache expires, at the end of a window; 0 if it has expired. Each is observed once in every window."},
 	{CertificatesChain, "certificates.chain.length", KindHistogram, Events, nil, "", placed,
 		"Certificates in the chain that a handshake's server certificate was chosen with, the leaf included. Handshakes that resume a session, and those that validate a domain for ACME, choose none."},

@@ -48,6 +48,8 @@ type chart struct {
 	// and on an instance's own page, too.
 	Overview, Own bool
 	Wide          bool // takes a whole row
+	// None says what it means that nothing was counted, where that is to be expected.
+	None string
 }
 
 // A topic is a page of charts. Lead has a place for its span; Notice, if any, is
@@ -95,7 +97,7 @@ var sections = []section{
 
 // charts is what the pages consist of, in order. Tests walk it.
 var charts = slices.Concat(instancesCharts, trafficCharts, clientsCharts,
-	helloCharts, tlsCharts, certificatesCharts, hstsCharts, interceptionCharts, attacksCharts, caddyCharts, insideCharts)
+	tlsCharts, helloCharts, certificatesCharts, hstsCharts, interceptionCharts, attacksCharts, caddyCharts, insideCharts)
 
 // page is the path of the topic that the chart belongs to.
 func (c *chart) page() string {

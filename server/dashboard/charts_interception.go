@@ -14,5 +14,6 @@ var interceptionCharts = []chart{
 	{ID: "verdict-countries", Section: "verdicts", Title: "Mismatch by country", Doc: "Connections in the range by the country of the server and by verdict; raw shares.", Of: "Connections",
 		Form: split, Metric: wire.TLSInterception, Ask: "facet=country&by=value,verdict&limit=400", Columns: "verdict"},
 	{ID: "interceptors", Section: "verdicts", Title: "What mismatches look like", Doc: "Connections whose ClientHello does not fit their User-Agent, by the library that it looks like, which tells the interceptor's kind.", Of: "Connections",
-		Form: rank, Metric: wire.TLSInterceptionLibraries, Ask: "by=tls_library&limit=12&where.verdict=inconsistent", Own: true},
+		Form: rank, Metric: wire.TLSInterceptionLibraries, Ask: "by=tls_library&limit=12&where.verdict=inconsistent", Own: true,
+		None: "No connection was inconsistent with its User-Agent in this range."},
 }

@@ -40,7 +40,8 @@ var trafficCharts = []chart{
 		Form: rank, Metric: wire.HTTPUpgrades, Ask: "by=upgrade,protocol&limit=8", Own: true},
 
 	{ID: "aborted", Section: "health", Title: "Aborted requests", Doc: "Requests that clients gave up on, by how far the response had come.",
-		Form: area, Metric: wire.HTTPAborted, Ask: "by=time,phase", Own: true},
+		Form: area, Metric: wire.HTTPAborted, Ask: "by=time,phase", Own: true,
+		None: "No client gave up on a request in this range."},
 	{ID: "peak-requests", Section: "health", Title: "Requests at once", Doc: "The most requests that were handled at the same time in a window; over longer periods, the mean of that.",
 		Form: line, Metric: wire.HTTPRequestsPeak, Ask: "by=time&q=0.5", Quantiles: true, Mean: true, Own: true},
 	{ID: "peak-connections", Section: "health", Title: "Connections at once", Doc: "The most connections that were open at the same time in a window; over longer periods, the mean of that.",

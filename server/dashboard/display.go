@@ -90,10 +90,13 @@ func title(words []string, r Row, facet wire.Facet) string {
 		}
 		parts = append(parts, display(w, v, facet))
 	}
-	if slices.Equal(words, []string{"bot", "bot_class"}) || slices.Equal(words, []string{"bot_class", "bot"}) {
-		return r.Group["bot"] + " · " + r.Group["bot_class"]
+	if slices.Contains(words, "bot") && slices.Contains(words, "bot_class") {
+		return strings.Join([]string{display("bot", r.Group["bot"], facet), r.Group["bot_class"]}, " · ")
 	}
-	return strings.Join(parts, " ")
+	if len(words) > 1 && words[0] == "browser" {
+		return strings.Join(parts, " ")
+	}
+	return strings.Join(parts, " · ")
 }
 
 var clientFamilies = map[string]string{

@@ -28,12 +28,16 @@ func Topics() []string {
 	return paths
 }
 
-// ByCountry are the counters that a chart shows by country.
-func ByCountry() map[wire.MetricID]bool {
+// ByFacet are the counters that a chart shows by a facet.
+func ByFacet(f wire.Facet) map[wire.MetricID]bool {
 	ids := map[wire.MetricID]bool{}
 	for _, c := range charts {
-		if strings.Contains(c.Ask, "facet=country") && wire.MetricByID(c.Metric).Kind == wire.KindCounter {
-			ids[c.Metric] = true
+		if c.Form == likely && f == wire.Country || strings.Contains(c.Ask, "facet="+f.String()+"&") {
+			for _, id := range []wire.MetricID{c.Metric, c.Base} {
+				if id != 0 && wire.MetricByID(id).Kind == wire.KindCounter {
+					ids[id] = true
+				}
+			}
 		}
 	}
 	return ids

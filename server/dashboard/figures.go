@@ -20,12 +20,16 @@ type figure struct {
 	Order  string // JSON: the order of series, as vocabularies have it
 	Head   []string
 	Rows   []figureRow
-	Legend []string // of a split: its columns
-	More   string   // what the table leaves out
-	Scale  string   // where the bars of estimates end
+	Legend []legendItem // of a split: its columns
+	More   string       // what the table leaves out
+	Scale  string       // where the bars of estimates end
+	Reason string       // why it is empty
 	Empty  bool
 	Answer *Answer
 }
+
+// A legendItem names the colour of a column, by its class.
+type legendItem struct{ Class, Name string }
 
 // A figureRow is a table's row. Bar is its length in percent, for ranks.
 type figureRow struct {
@@ -65,7 +69,21 @@ func newFigure(c chart, href string, a question, ans, base *Answer) (*figure, er
 	default:
 		f.rank(a, base)
 	}
+	if f.Empty {
+		f.Reason = f.reason()
+	}
 	return f, nil
+}
+
+// reason says why there is nothing to show.
+func (f *figure) reason() string {
+	switch {
+	case f.Answer.Suppressed > 0 || f.Form == likely && len(f.Answer.Rows) > 0:
+		return "All that was counted in this range is in groups too small to be shown."
+	case f.None != "":
+		return f.None
+	}
+	return "Nothing was counted in this range."
 }
 
 // name prepares what the script needs to call series as the tables do.
@@ -245,6 +263,16 @@ func (f *figure) wordNoun(word string, a question) string {
 		return "Client"
 	case "ja4":
 		return "JA4"
+	case "bot_class":
+		return "Bot"
+	case "hello_state":
+		return "ClientHello"
+	case "max_age":
+		return "Life of the policy"
+	case "subdomains":
+		return "Subdomains, preload"
+	case "upstream_failure":
+		return "Failure"
 	case "offered_alpn":
 		return "Protocol"
 	case "incident_kind":

@@ -59,6 +59,8 @@ func amount(f float64, u wire.Unit) (number, unit string) {
 			return digits(f / 1e3), "ms"
 		}
 		return digits(f / 1e6), "s"
+	case wire.Percent, wire.Days:
+		return digits(f), string(u)
 	case wire.Bytes:
 		i := 0
 		for f >= 999.5 && i < len(prefixes)-1 {

@@ -222,7 +222,8 @@ func (f *figure) estimates(a question) error {
 		return err
 	}
 	f.Empty = len(in.Rows) == 0
-	f.Head = []string{f.noun(a), "Judged", "Flagged", "Likely", "95\u202f% interval"}
+	word := map[string]string{"client_family": "client_family", "country": "value"}[by]
+	f.Head = []string{f.wordNoun(word, a), "Likely", "95\u202f% interval", "Flagged", "Judged"}
 	shown := in.Rows[:min(len(in.Rows), maxEstimates)]
 	var most float64
 	for _, r := range shown {
@@ -233,21 +234,16 @@ func (f *figure) estimates(a question) error {
 	scale := scaleOf(most)
 	f.Scale = strconv.FormatFloat(100*scale, 'f', -1, 64) + "\u202f%"
 	for _, r := range shown {
-		word := map[string]string{"client_family": "client_family", "country": "value"}[by]
-		row := figureRow{Name: display(word, *r.Group, a.facet), Cells: []string{whole(r.judged())}}
-		if r.judged() > 0 {
-			row.Cells = append(row.Cells, percent(float64(r.Inconsistent)/float64(r.judged())))
-		} else {
-			row.Cells = append(row.Cells, "–")
-		}
+		row := figureRow{Name: display(word, *r.Group, a.facet)}
 		if e := r.Estimate; e != nil {
-			row.Cells = append(row.Cells, percent(e.Share), interval(*e))
+			row.Cells = []string{percent(e.Share), interval(*e)}
 			at := func(v float64) string { return strconv.FormatFloat(100*v/scale, 'f', 2, 64) }
 			row.Parts = []figurePart{{From: at(e.Low), Width: at(e.High - e.Low), Text: at(e.Share)}}
 		} else {
 			row.Faint = true
-			row.Cells = append(row.Cells, "–", "not measured")
+			row.Cells = []string{"–", "not measured"}
 		}
+		row.Cells = append(row.Cells, percent(float64(r.Inconsistent)/float64(r.judged())), whole(r.judged()))
 		f.Rows = append(f.Rows, row)
 	}
 	switch hidden := in.Suppressed; {
@@ -281,7 +277,7 @@ func interval(e InterceptionEstimate) string {
 // interceptionTile is the estimate over all.
 func (d *Dashboard) interceptionTile(ctx context.Context, s span, at url.Values) (tile, error) {
 	href := "/api/v1/interception?" + at.Encode()
-	t := tile{ID: "intercepted", Title: "Likely intercepted", Number: "–", Note: "of browsers’ connections that could be judged", Href: href, Good: -1}
+	t := tile{ID: "intercepted", Title: "Likely intercepted", Number: "–", Note: "of browsers’ connections", Href: href, Good: -1}
 	now, err := d.interceptionIn(ctx, at)
 	if err != nil {
 		return t, err
@@ -291,7 +287,7 @@ func (d *Dashboard) interceptionTile(ctx context.Context, s span, at url.Values)
 	}
 	e := *now.Rows[0].Estimate
 	t.Number, t.Unit = strconv.FormatFloat(100*e.Share, 'f', 1, 64), "%"
-	t.Note = "of browsers’ connections; 95\u202f% interval " + interval(e)
+	t.Note = "95\u202f% interval " + interval(e)
 	before := s.before()
 	was, err := d.interceptionIn(ctx, url.Values{
 		"from": {before.from.Format(time.RFC3339)}, "to": {before.to.Format(time.RFC3339)}, "grain": {before.grain.String()},

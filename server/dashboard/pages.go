@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/caddy-evergreen/evergreen/wire"
@@ -22,6 +23,7 @@ type page struct {
 	Script     bool
 	Ranges     []rangeLink
 	Topics     []topic
+	Nav        string // what the navigation calls this page
 	Body       any
 }
 
@@ -32,7 +34,7 @@ type rangeLink struct {
 }
 
 func (d *Dashboard) render(w http.ResponseWriter, r *http.Request, name string, p page, status int) error {
-	p.Deployment, p.Topics = d.cfg.Name, topics
+	p.Deployment, p.Topics, p.Nav = d.cfg.Name, topics, p.Title
 	t, err := d.assets.templates()
 	if err != nil {
 		return err
@@ -95,6 +97,7 @@ type sectionView struct {
 	section
 	Figures []*figure
 	More    string // the page that has more of it
+	Nothing string // titles of figures that are left out since they are empty
 }
 
 // figuresFor asks the questions of those charts that on says, several at once.
@@ -138,6 +141,22 @@ func (d *Dashboard) figuresFor(ctx context.Context, on func(chart) bool, href fu
 		}
 	}
 	return views, nil
+}
+
+// foldEmpty replaces figures that have nothing by their titles: one instance
+// has no use for most of them.
+func foldEmpty(views []sectionView) {
+	for i := range views {
+		v := &views[i]
+		var none []string
+		v.Figures = slices.DeleteFunc(v.Figures, func(f *figure) bool {
+			if f.Empty {
+				none = append(none, f.Title)
+			}
+			return f.Empty
+		})
+		v.Nothing = strings.Join(none, ", ")
+	}
 }
 
 // chartAnswer asks what c asks.
@@ -351,6 +370,7 @@ func (d *Dashboard) instancePage(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	foldEmpty(body.Sections)
 	if src.facts != nil {
 		body.Facts, body.Modules, body.Features = factLines(src.facts), src.facts.GetModules(), slices.Sorted(slices.Values(src.facts.GetFeatures()))
 	}

@@ -298,7 +298,8 @@ func plausible(t testing.TB, s store.Store, at time.Time, length time.Duration) 
 		}
 	}
 	ro.everything(from, at, rnd)
-	ro.countries(countries, rnd)
+	ro.facet(wire.Country, countries, rnd)
+	ro.facet(wire.Version, versions, rnd)
 	ro.commit(t, s)
 }
 
@@ -349,9 +350,9 @@ func (ro rollup) everything(from, at time.Time, rnd *rand.Rand) {
 	}
 }
 
-// countries splits by country what charts show by country.
-func (ro rollup) countries(countries []weighted, rnd *rand.Rand) {
-	metrics := dashboard.ByCountry()
+// facet splits by a facet what charts show by it.
+func (ro rollup) facet(f wire.Facet, values []weighted, rnd *rand.Rand) {
+	metrics := dashboard.ByFacet(f)
 	var of []*store.Row
 	for _, r := range ro {
 		if r.Facet == wire.All && metrics[r.Metric] {
@@ -361,13 +362,13 @@ func (ro rollup) countries(countries []weighted, rnd *rand.Rand) {
 	slices.SortFunc(of, func(x, y *store.Row) int { return compareKeys(x.Key, y.Key) })
 	skew := map[string]float64{}
 	for _, r := range of {
-		for _, c := range countries {
+		for _, c := range values {
 			k := fmt.Sprint(r.Metric, r.Dims, c.name)
 			if skew[k] == 0 {
 				skew[k] = 0.6 + 0.8*rnd.Float64()
 			}
 			key := r.Key
-			key.Facet, key.Value = wire.Country, c.name
+			key.Facet, key.Value = f, c.name
 			n := uint64(float64(r.Count) * c.weight * skew[k])
 			ro[key] = &store.Row{Key: key, Count: n, Reports: r.Reports/10 + 1, Top: n / 20}
 		}

@@ -61,24 +61,23 @@ func (f *figure) split(a question) {
 	names, folded := splitColumns(columns)
 
 	f.Head = []string{f.wordNoun(rowWord, a), f.counted(a)}
-	for _, c := range names {
-		f.Legend = append(f.Legend, display(f.Columns, c, a.facet))
+	classes := colours(names)
+	for i, c := range names {
+		f.Legend = append(f.Legend, legendItem{classes[i], display(f.Columns, c, a.facet)})
 	}
 	if folded {
-		f.Legend = append(f.Legend, "Everything else")
+		f.Legend = append(f.Legend, legendItem{"rest", "Everything else"})
 	}
-	f.Head = append(f.Head, f.Legend...)
+	for _, l := range f.Legend {
+		f.Head = append(f.Head, l.Name)
+	}
 	for _, r := range rows {
 		row := figureRow{Name: r.name, Cells: []string{whole(r.total)}, Faint: r.faint}
 		var from uint64
 		add := func(i int, n uint64) {
 			row.Cells = append(row.Cells, percent(float64(n)/float64(max(r.total, 1))))
 			if n > 0 {
-				class := "p" + strconv.Itoa(i)
-				if i == len(names) {
-					class = "rest"
-				}
-				row.Parts = append(row.Parts, figurePart{Class: class, From: of100(from, r.total), Width: of100(n, r.total)})
+				row.Parts = append(row.Parts, figurePart{Class: f.Legend[i].Class, From: of100(from, r.total), Width: of100(n, r.total)})
 			}
 			from += n
 		}
@@ -93,6 +92,32 @@ func (f *figure) split(a question) {
 	if beyond > 0 {
 		f.More = whole(beyond) + " are in groups too small to be told apart here."
 	}
+}
+
+// meanings are the colours of what has the same one everywhere, as in the
+// script's charts.
+var meanings = map[string]string{
+	"1xx": "rest", "2xx": "p0", "3xx": "p1", "4xx": "p2", "5xx": "p4",
+	"consistent": "p0", "inconsistent": "p4", "unknown": "rest", "other": "rest",
+	"warn": "p2", "error": "p4", "panic": "p3", "fatal": "p5",
+}
+
+// colours are the classes of columns: their meaning's, or the next free one.
+func colours(names []string) []string {
+	classes := make([]string, len(names))
+	for i, n := range names {
+		classes[i] = meanings[n]
+	}
+	next := 0
+	for i := range classes {
+		for classes[i] == "" {
+			if c := "p" + strconv.Itoa(next); !slices.Contains(classes, c) {
+				classes[i] = c
+			}
+			next++
+		}
+	}
+	return classes
 }
 
 // splitColumns are the values that get a column of their own, the largest

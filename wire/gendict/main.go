@@ -93,6 +93,10 @@ func unit(m *wire.Metric) string {
 		return "bytes"
 	case wire.Microseconds:
 		return "microseconds"
+	case wire.Percent:
+		return "percent"
+	case wire.Days:
+		return "days"
 	}
 	switch m.Kind {
 	case wire.KindInstances, wire.KindDistinct:

@@ -24,6 +24,7 @@ const meaning: Record<string, string> = {
   ipv6: "--s0", ipv4: "--s1", unix: "--s3",
   browser: "--s0", bot: "--s2", tool: "--s3", app: "--s1", none: "--s5",
   h3: "--s0", h2: "--s1", present: "--s0", absent: "--s2",
+  warn: "--s2", error: "--s4", panic: "--s3", fatal: "--s5",
   consistent: "--s0", inconsistent: "--s4", unknown: "--s-rest",
   other: "--s-rest",
   "0.5": "--s0", "0.9": "--s1", "0.99": "--s2",
@@ -38,6 +39,27 @@ function palette(series: Series[]): string[] {
     const name = given ?? (free.length ? free[next++ % free.length] : "--s-rest")!;
     return style.getPropertyValue(name).trim();
   });
+}
+
+// A line of a legend is as high as an item, 14, and the gap, which is the same both ways.
+const legend = { gap: 11, item: 10, space: 5, line: 25, font: 12, most: 4 };
+let pen: CanvasRenderingContext2D | null | undefined;
+
+/** How many lines a legend of these names takes in a box of that width. */
+function legendLines(names: string[], width: number): number {
+  pen ??= document.createElement("canvas").getContext("2d");
+  if (pen) pen.font = `${legend.font}px ${getComputedStyle(document.body).fontFamily}`;
+  let lines = 1;
+  let x = 0;
+  for (const name of names) {
+    const w = legend.item + legend.space + (pen?.measureText(name).width ?? 7 * name.length);
+    if (x > 0 && x + w > width) {
+      lines++;
+      x = 0;
+    }
+    x += w + legend.gap;
+  }
+  return lines;
 }
 
 export class Chart {
@@ -66,7 +88,9 @@ export class Chart {
   }
 
   resize(): void {
+    const width = this.instance.getWidth();
     this.instance.resize();
+    if (this.instance.getWidth() !== width) this.redraw(); // its legend may break otherwise
   }
 
   private colour(name: string): string {
@@ -76,13 +100,15 @@ export class Chart {
   private base(series: Series[]): Option {
     const ink = this.colour("--ink");
     const soft = this.colour("--soft");
+    const lines = legendLines(series.map((s) => s.name), this.instance.getWidth() - 12);
+    const scroll = lines > legend.most;
     return {
       animation: false,
       color: palette(series),
       textStyle: { fontFamily: getComputedStyle(document.body).fontFamily },
-      grid: { left: 8, right: 14, top: series.length > 1 ? 40 : 16, bottom: 8, outerBoundsMode: "same", outerBoundsContain: "axisLabel" },
+      grid: { left: 8, right: 14, top: series.length > 1 ? 15 + legend.line * (scroll ? 1 : lines) : 16, bottom: 8, outerBoundsMode: "same", outerBoundsContain: "axisLabel" },
       legend: series.length > 1
-        ? { type: "scroll", pageTextStyle: { color: soft }, pageIconColor: soft, pageIconInactiveColor: this.colour("--line"), left: 4, right: 4, top: 0, itemWidth: 10, itemHeight: 10, itemGap: 14, icon: "roundRect", textStyle: { color: soft, fontSize: 12 }, inactiveColor: this.colour("--s-rest") }
+        ? { type: scroll ? "scroll" : "plain", pageTextStyle: { color: soft }, pageIconColor: soft, pageIconInactiveColor: this.colour("--line"), left: 4, right: 4, top: 0, itemWidth: legend.item, itemHeight: legend.item, itemGap: legend.gap, icon: "roundRect", textStyle: { color: soft, fontSize: legend.font, lineHeight: 14 }, inactiveColor: this.colour("--s-rest") }
         : { show: false },
       tooltip: {
         trigger: "axis",

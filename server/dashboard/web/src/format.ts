@@ -11,6 +11,7 @@ export function amount(f: number, unit: string): string {
     if (f < 1e6) return digits(f / 1e3) + "\u202fms";
     return digits(f / 1e6) + "\u202fs";
   }
+  if (unit === "%" || unit === "d") return digits(f) + "\u202f" + unit;
   let i = 0;
   for (; f >= 999.5 && i < prefixes.length - 1 && (unit !== "" || f >= 9999.5 || i > 0); i++) f /= 1000;
   const u = (prefixes[i] ?? "") + unit;
