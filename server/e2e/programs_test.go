@@ -81,18 +81,9 @@ var (
 // Prometheus endpoint tells at once: "value value" of dims → count.
 func counted(t *testing.T, c *testbed.Caddy, metric string, dims ...string) map[string]uint64 {
 	t.Helper()
-	resp, err := http.Get(c.AdminURL("/metrics"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
 	name := "caddy_evergreen_" + strings.ReplaceAll(metric, ".", "_") + "_total"
 	counts := map[string]uint64{}
-	for _, m := range sample.FindAllStringSubmatch(string(b), -1) {
+	for _, m := range sample.FindAllStringSubmatch(metricsOf(t, c), -1) {
 		if m[1] != name {
 			continue
 		}
@@ -111,6 +102,21 @@ func counted(t *testing.T, c *testbed.Caddy, metric string, dims ...string) map[
 		counts[strings.Join(key, " ")] += uint64(n)
 	}
 	return counts
+}
+
+// metricsOf is what a Caddy's Prometheus endpoint says.
+func metricsOf(t *testing.T, c *testbed.Caddy) string {
+	t.Helper()
+	resp, err := http.Get(c.AdminURL("/metrics"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
 }
 
 // since is what was counted after before was.
