@@ -107,11 +107,7 @@ func (w *Watcher) wire(k int, end time.Time) *wire.Incident {
 	if hello, n := t.helloTop.first(); n > 0 {
 		// The share of all events, with and without a hello.
 		in.TopShare = uint32(100 * n / max(t.sourceTop.total, n))
-		for _, f := range t.fingerprint {
-			if f.hello == hello {
-				in.Fingerprint = uint32(f.value)
-			}
-		}
+		in.Fingerprint = uint32(wire.Value(hello))
 	}
 	in.Networks = networksOf(&t.sourceTop)
 	return in

@@ -70,22 +70,15 @@ type signal struct {
 // A sketch is what is known of a step's events. Two events at the very same
 // time need not both be in it: it tells shares, not numbers.
 type sketch struct {
-	sources     distinct
-	sourceTop   top
-	sourceMix   spread
-	helloTop    top
-	helloMix    spread
-	hellos      distinct
-	agentMix    spread
-	agents      uint64
-	scans       [32]uint32
-	fingerprint [4]known
-}
-
-// known remembers which hashes are those of known fingerprints.
-type known struct {
-	hello uint64
-	value wire.Value
+	sources   distinct
+	sourceTop top
+	sourceMix spread
+	helloTop  top // of hashes, with Event.Known as the last 16 bits
+	helloMix  spread
+	hellos    distinct
+	agentMix  spread
+	agents    uint64
+	scans     [32]uint32
 }
 
 // A total is what sketches of several steps add up to.
@@ -95,7 +88,6 @@ type total struct {
 	sourceTop   top
 	helloTop    top
 	scans       [32]uint32
-	fingerprint [4]known
 }
 
 func (s *signal) reset(key uint64) {
@@ -137,13 +129,12 @@ func (s *signal) watch(w *Watcher, e *Event, n uint64) {
 	s.sourceMix.add(h)
 	s.sourceTop.add(uint64(e.Source), n)
 	if e.Hello != 0 {
-		h := mix(key, e.Hello)
+		// What is known of it stays with it, whatever else comes.
+		hello := e.Hello<<16 | uint64(e.Known)
+		h := mix(key, hello)
 		s.hellos.add(h)
 		s.helloMix.add(h)
-		s.helloTop.add(e.Hello, n)
-		if e.Known != wire.Other {
-			remember(&s.fingerprint, known{e.Hello, e.Known})
-		}
+		s.helloTop.add(hello, n)
 	}
 	if e.Agent != 0 {
 		s.agents++
@@ -154,10 +145,6 @@ func (s *signal) watch(w *Watcher, e *Event, n uint64) {
 	}
 }
 
-// remember keeps the last few, in places by their hashes: the most frequent one
-// finds its way back soonest.
-func remember(f *[4]known, k known) { f[k.hello&3] = k }
-
 func (t *total) add(count uint64, s *sketch) {
 	t.count += count
 	t.peak = max(t.peak, count)
@@ -166,11 +153,6 @@ func (t *total) add(count uint64, s *sketch) {
 	t.helloTop.merge(&s.helloTop)
 	for i, n := range s.scans {
 		t.scans[i] += n
-	}
-	for _, k := range s.fingerprint {
-		if k.value != wire.Other {
-			remember(&t.fingerprint, k)
-		}
 	}
 }
 
@@ -182,10 +164,5 @@ func (t *total) merge(from *total) {
 	t.helloTop.merge(&from.helloTop)
 	for i, n := range from.scans {
 		t.scans[i] += n
-	}
-	for _, k := range from.fingerprint {
-		if k.value != wire.Other {
-			remember(&t.fingerprint, k)
-		}
 	}
 }

@@ -227,6 +227,33 @@ func TestAttacks(t *testing.T) {
 	}
 }
 
+// The name of the top fingerprint is not lost among those of others, which come
+// before, with and after it.
+func TestKnownFingerprint(t *testing.T) {
+	for n := range uint64(8) {
+		s := newSim(t, monday)
+		browse := func() {
+			for i := range uint64(500) {
+				e := s.visitor(50)
+				e.Hello, e.Known, e.Status = 100+i%20, wire.Value(1+i%20), 200
+				s.w.Request(&e)
+			}
+		}
+		s.minutes(30, browse)
+		s.minutes(5, browse, func() {
+			for range 4_000 {
+				e := s.bot(3)
+				e.Hello, e.Known, e.Status = 200+n, wire.Value(30+n), 200
+				s.w.Request(&e)
+			}
+		}, browse)
+		s.minutes(10, browse)
+		if len(s.ins) != 1 || s.only().Fingerprint != uint32(30+n) || s.only().TopShare != 80 {
+			t.Errorf("with fingerprint %d: %v", 30+n, s.ins)
+		}
+	}
+}
+
 // A fresh process has no experience; what nobody does by accident is seen all the same.
 func TestFresh(t *testing.T) {
 	s := newSim(t, monday)

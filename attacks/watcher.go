@@ -82,8 +82,8 @@ func (w *Watcher) newKey(now time.Time) {
 // An Event is a request, or a connection, that ended.
 type Event struct {
 	Source Source
-	Hello  uint64 // hash of the ClientHello; 0 if there was none
-	Known  wire.Value
+	Hello  uint64     // hash of the ClientHello, of which 48 bits count; 0 if there was none
+	Known  wire.Value // wire.JA4 of the ClientHello
 	Agent  uint64     // hash of the User-Agent; 0 if there was none
 	Family wire.Value // wire.Family
 	Began  time.Time
