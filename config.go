@@ -18,7 +18,8 @@ import (
 //
 //	-ldflags "-X github.com/caddy-evergreen/evergreen.DefaultEndpoint=https://…"
 //
-// Where it is empty and nothing else is set, nothing is sent; the local views
+// Where it is empty, it is the service that built the executable (BuildSpec).
+// Where there is none and nothing else is set, nothing is sent; the local views
 // (admin API, command, Prometheus) still work.
 var DefaultEndpoint string
 
@@ -162,6 +163,9 @@ func (c *Config) resolve(getenv func(string) string) (settings, error) {
 	}
 	if s.Endpoint == "" {
 		s.Endpoint = DefaultEndpoint
+	}
+	if service := builtFrom(BuildSpec).Service; s.Endpoint == "" && checkEndpoint(service) == nil {
+		s.Endpoint = service
 	}
 	return s, err
 }

@@ -37,7 +37,6 @@ type process struct {
 	facts   *inventory.Collector
 	started time.Time
 	hsts    *hsts.Memory
-	hellos  *helloQueue
 	admin   adminErrors
 
 	certificates certificates
@@ -64,10 +63,8 @@ func newProcess(s settings) (*process, error) {
 	p := &process{
 		rec: rec, windows: newWindows(rec, s.Timing, now), attacks: newAttackWatch(rec, s.Timing, now),
 		timing: s.Timing, started: now, hsts: hsts.New(now),
-		facts: inventory.New("/", os.Getenv), fallbacks: map[string]string{},
+		facts: inventory.New("/", os.Getenv).WithPlugins(builtFrom(BuildSpec).plugins()), fallbacks: map[string]string{},
 	}
-	p.hellos = &helloQueue{rec: rec}
-	rec.BeforeReading(p.hellos.flush)
 	p.onWindow(p.observeCertificates)
 	gauges := newGauges(rec, now)
 	p.onWindow(func(now time.Time) {

@@ -80,6 +80,9 @@ func (c *Collector) buildList(f *wire.Facts) {
 			plugins[p] = true
 		}
 	}
+	for _, p := range c.plugins {
+		plugins[p] = true
+	}
 	private := strings.Join([]string{c.env("GOPRIVATE"), c.env("GONOPROXY")}, ",")
 
 	others := map[bool]bool{}

@@ -89,6 +89,7 @@ type Collector struct {
 	args       []string
 	build      func() (*debug.BuildInfo, bool)
 	modules    func() []registration
+	plugins    []string // module paths that the executable's builder was asked for
 	// real is whether root is this machine's own, so that what is not in a
 	// file may be asked of the process.
 	real bool
@@ -116,6 +117,13 @@ func New(root string, env func(string) string) *Collector {
 		modules:    registrations,
 		real:       filepath.Clean(root) == string(filepath.Separator),
 	}
+}
+
+// WithPlugins names the modules that the executable was built with on purpose.
+// Those that register Caddy modules are found without.
+func (c *Collector) WithPlugins(paths []string) *Collector {
+	c.plugins = paths
+	return c
 }
 
 // Collect is New("/", os.Getenv).Facts(in), for a caller that asks once.

@@ -52,8 +52,9 @@ type Command struct {
 	// User is the user and group id to become when this process is root's;
 	// 0 stays root's, without capabilities.
 	User int
-	// Output gets what the program prints, up to Bounds.Output.
-	Output io.Writer
+	// Stdout and Stderr get what the program prints, together up to
+	// Bounds.Output. Nil drops it.
+	Stdout, Stderr io.Writer
 }
 
 // A Folder is one that the program sees, with all below it, or a single file.
@@ -96,12 +97,17 @@ func (s *Sandbox) Run(ctx context.Context, c Command) error {
 		})
 		defer timer.Stop()
 	}
-	if c.Output == nil {
-		c.Output = io.Discard
-	}
-	out := &bounded{w: c.Output, left: c.Bounds.Output, unbounded: c.Bounds.Output == 0, over: func() {
+	printed := &bounds{left: c.Bounds.Output, unbounded: c.Bounds.Output == 0, over: func() {
 		cancel(fmt.Errorf("%w: it printed more than %d bytes", ErrLimit, c.Bounds.Output))
 	}}
+	// One writer for both lets both be one pipe.
+	same := c.Stdout == c.Stderr
+	c.Stdout = printed.writer(c.Stdout)
+	if same {
+		c.Stderr = c.Stdout
+	} else {
+		c.Stderr = printed.writer(c.Stderr)
+	}
 	if c.Bounds.Disk != nil {
 		watched := make(chan struct{})
 		defer close(watched)
@@ -121,35 +127,46 @@ func (s *Sandbox) Run(ctx context.Context, c Command) error {
 			}
 		}()
 	}
-	err := s.run(ctx, c, out)
+	err := s.run(ctx, c)
 	if err != nil && ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	return err
 }
 
-// bounded passes on so many bytes, then drops and tells.
-type bounded struct {
+// bounds pass on so many bytes to all their writers, then drop and tell.
+type bounds struct {
 	mu        sync.Mutex
-	w         io.Writer
 	left      int64
 	unbounded bool
 	over      func()
 }
 
-func (b *bounded) Write(p []byte) (int, error) {
+type bounded struct {
+	b *bounds
+	w io.Writer
+}
+
+func (b *bounds) writer(w io.Writer) io.Writer {
+	if w == nil {
+		w = io.Discard
+	}
+	return &bounded{b, w}
+}
+
+func (w *bounded) Write(p []byte) (int, error) {
+	b := w.b
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.unbounded {
-		return b.w.Write(p)
-	}
 	n := int64(len(p))
-	if n > b.left {
-		n = b.left
-		b.over()
+	if !b.unbounded {
+		if n > b.left {
+			n = b.left
+			b.over()
+		}
+		b.left -= n
 	}
-	b.left -= n
-	if _, err := b.w.Write(p[:n]); err != nil {
+	if _, err := w.w.Write(p[:n]); err != nil {
 		return 0, err
 	}
 	return len(p), nil

@@ -34,7 +34,7 @@ func New(ctx context.Context) (*Sandbox, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	c := Command{Path: "/proc/self/exe", Dir: dir, Folders: []Folder{{Path: dir, Write: true}}}
-	if err := s.start(ctx, c, io.Discard, true); err != nil {
+	if err := s.start(ctx, c, true); err != nil {
 		return &Sandbox{Limits}, fmt.Errorf("no namespaces: %w", err)
 	}
 	return s, nil
@@ -75,11 +75,9 @@ func dynamic(path string) bool {
 // helperName is argument 0 of the process that enters the sandbox.
 const helperName = "evergreen-sandbox"
 
-func (s *Sandbox) run(ctx context.Context, c Command, out io.Writer) error {
-	return s.start(ctx, c, out, false)
-}
+func (s *Sandbox) run(ctx context.Context, c Command) error { return s.start(ctx, c, false) }
 
-func (s *Sandbox) start(ctx context.Context, c Command, out io.Writer, probe bool) error {
+func (s *Sandbox) start(ctx context.Context, c Command, probe bool) error {
 	root, err := os.MkdirTemp("", "evergreen-root-")
 	if err != nil {
 		return fmt.Errorf("making a folder for the sandbox: %w", err)
@@ -110,7 +108,7 @@ func (s *Sandbox) start(ctx context.Context, c Command, out io.Writer, probe boo
 	cmd := exec.CommandContext(ctx, "/proc/self/exe")
 	cmd.Args = []string{helperName, string(arg)}
 	cmd.Env = []string{} // the program's own comes with exec
-	cmd.Stdout, cmd.Stderr = out, out
+	cmd.Stdout, cmd.Stderr = c.Stdout, c.Stderr
 	cmd.ExtraFiles = []*os.File{inherited}
 	cmd.WaitDelay = 5 * time.Second
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

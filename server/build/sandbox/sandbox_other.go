@@ -5,7 +5,6 @@ package sandbox
 import (
 	"context"
 	"errors"
-	"io"
 	"os/exec"
 	"runtime"
 	"time"
@@ -22,9 +21,9 @@ func New(context.Context) (*Sandbox, error) {
 // Isolation is how much the programs are kept apart.
 func (s *Sandbox) Isolation() Isolation { return Limits }
 
-func (s *Sandbox) run(ctx context.Context, c Command, out io.Writer) error {
+func (s *Sandbox) run(ctx context.Context, c Command) error {
 	cmd := exec.CommandContext(ctx, c.Path, c.Args...)
-	cmd.Env, cmd.Dir, cmd.Stdout, cmd.Stderr = c.Env, c.Dir, out, out
+	cmd.Env, cmd.Dir, cmd.Stdout, cmd.Stderr = c.Env, c.Dir, c.Stdout, c.Stderr
 	cmd.WaitDelay = 5 * time.Second
 	return cmd.Run()
 }

@@ -120,7 +120,7 @@ func prepare(t *testing.T) run {
 func (r run) do(ctx context.Context, change func(*sandbox.Command), args ...string) (string, error) {
 	var out bytes.Buffer
 	c := sandbox.Command{
-		Path: r.exe, Args: append([]string{"inside"}, args...), Env: []string{"ONE=1"}, Dir: r.dir, Output: &out,
+		Path: r.exe, Args: append([]string{"inside"}, args...), Env: []string{"ONE=1"}, Dir: r.dir, Stdout: &out, Stderr: &out,
 		Folders: []sandbox.Folder{{Path: r.exe}, {Path: r.ro}, {Path: r.dir, Write: true}},
 	}
 	if change != nil {

@@ -12,6 +12,8 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"syscall"
+
+	"github.com/caddy-evergreen/evergreen/server/build/sandbox"
 )
 
 // A command is one of the subcommands. Its usage is what --help prints.
@@ -33,6 +35,7 @@ func commands() []command {
 }
 
 func main() {
+	sandbox.Enter() // a build's sandbox begins as this executable
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	// A second signal ends the process at once.

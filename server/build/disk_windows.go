@@ -1,0 +1,14 @@
+package build
+
+import "golang.org/x/sys/windows"
+
+// freeBytes is what the disk of a folder has left for us.
+func freeBytes(dir string) (int64, error) {
+	path, err := windows.UTF16PtrFromString(dir)
+	if err != nil {
+		return 0, err
+	}
+	var free uint64
+	err = windows.GetDiskFreeSpaceEx(path, &free, nil, nil)
+	return int64(free), err
+}
