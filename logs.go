@@ -164,6 +164,7 @@ func countEntry(rec *recorder.Recorder, e zapcore.Entry, fields []zapcore.Field)
 	if err != nil && ofFileSystem(err) && (below(e.LoggerName, "tls") || below(e.LoggerName, "pki")) {
 		rec.Add(wire.CaddyStorageErrors, wire.Dims{kind}, 1)
 	}
+	countStorageFailure(rec, e, err)
 	// Those of requests are counted where the request is.
 	if kind == kindDescriptors && !below(e.LoggerName, "http.log.error") {
 		rec.Add(wire.CaddyNoDescriptors, wire.Dims{useLog}, 1)
