@@ -154,7 +154,10 @@ func TestRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, f := range map[string]func(context.Context) error{
-		"second":   func(ctx context.Context) error { _, err := r.Create(ctx, wire.CaddyPath, "v2.11.9", 1, "ben", ""); return err },
+		"second": func(ctx context.Context) error {
+			_, err := r.Create(ctx, wire.CaddyPath, "v2.11.9", 1, "ben", "")
+			return err
+		},
 		"lower":    func(ctx context.Context) error { _, err := r.Ramp(ctx, o.ID, 0.4, "ben", ""); return err },
 		"over":     func(ctx context.Context) error { _, err := r.Ramp(ctx, o.ID, 1.1, "ben", ""); return err },
 		"nan":      func(ctx context.Context) error { _, err := r.Ramp(ctx, o.ID, math.NaN(), "ben", ""); return err },
