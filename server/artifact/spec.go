@@ -64,4 +64,7 @@ type Build struct {
 	// Severity, Supersedes and Releases are for the target's custom metadata.
 	Severity   wire.Severity `json:"severity,omitempty"`
 	Supersedes []string      `json:"supersedes,omitempty"` // SHA-256 of executables
+	// MinKernel and MinOS are the lowest that it runs on, as in a wire.Release.
+	MinKernel map[string]string `json:"min_kernel,omitempty"`
+	MinOS     map[string]string `json:"min_os,omitempty"`
 }

@@ -122,6 +122,13 @@ func TestNoCgoInRoot(t *testing.T) {
 var beyondCaddy = map[string]string{
 	"github.com/google/go-cmp":        "tests only",
 	"github.com/caddyserver/caddy/v2": "what all is about",
+	// An update is trusted by what The Update Framework says: package trust.
+	"github.com/theupdateframework/go-tuf/v2":           "the client of The Update Framework",
+	"github.com/secure-systems-lab/go-securesystemslib": "of go-tuf: canonical JSON",
+	"github.com/sigstore/sigstore":                      "of go-tuf: verifying signatures",
+	"github.com/sigstore/protobuf-specs":                "of sigstore: names of algorithms",
+	"github.com/google/go-containerregistry":            "of sigstore",
+	"github.com/opencontainers/go-digest":               "of go-containerregistry",
 }
 
 // TestDependencyBudget holds the root module to what Caddy itself requires, in

@@ -1,0 +1,20 @@
+package artifact
+
+import (
+	"context"
+	"time"
+)
+
+// Step is what Run does each second.
+func (r *Repository) Step(ctx context.Context) error { return r.step(ctx) }
+
+// Prune is what Run does each hour.
+func (r *Repository) Prune(ctx context.Context, grace time.Duration) error {
+	return r.prune(ctx, grace)
+}
+
+// OnWriting has f called before each write to the storage, which fails if f does.
+func (r *Repository) OnWriting(f func(name string) error) { r.s.before = f }
+
+// OnWrite has f called after each write to the storage.
+func (r *Repository) OnWrite(f func(name string)) { r.s.after = f }
