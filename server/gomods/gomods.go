@@ -30,8 +30,9 @@ import (
 	"golang.org/x/mod/sumdb/dirhash"
 )
 
-// ErrNotFound says that a proxy does not have, or does not serve, a version.
-var ErrNotFound = errors.New("the module proxy does not have it")
+// ErrNotFound says that a proxy does not have, or does not serve, a version. It
+// is also fs.ErrNotExist.
+var ErrNotFound = fmt.Errorf("the module proxy does not have it: %w", fs.ErrNotExist)
 
 // Limits of what a proxy may answer.
 const (

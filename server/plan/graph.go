@@ -1,0 +1,312 @@
+package plan
+
+import (
+	"errors"
+	"fmt"
+	"go/version"
+	"io/fs"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"golang.org/x/mod/modfile"
+	"golang.org/x/mod/module"
+	"golang.org/x/mod/semver"
+
+	"github.com/caddy-evergreen/evergreen/wire"
+)
+
+// A goMod is what a go.mod file says about a build that it is not the main
+// module of. Its replace and exclude lines do not count there.
+type goMod struct {
+	goLine  string // "1.25.0"; "" if it has none
+	pruned  bool   // since Go 1.17 a go.mod names all that its packages need
+	require []module.Version
+	missing bool // it can't be had
+}
+
+// parseGoMod reads a go.mod file as `go` reads that of a dependency.
+func parseGoMod(name string, b []byte) (*goMod, error) {
+	f, err := modfile.ParseLax(name, b, nil)
+	if err != nil {
+		return nil, err
+	}
+	m := &goMod{}
+	if f.Go != nil {
+		m.goLine = f.Go.Version
+		m.pruned = version.Compare("go"+m.goLine, "go1.17") >= 0
+	}
+	for _, r := range f.Require {
+		if module.Check(r.Mod.Path, r.Mod.Version) == nil {
+			m.require = append(m.require, r.Mod)
+		}
+	}
+	return m, nil
+}
+
+// maxMods is how many parsed go.mod files are kept; Caddy's builds need some
+// hundreds, of all its versions some thousands.
+const maxMods = 50_000
+
+// maxNew is how many go.mod files that nobody asked for before one plan may
+// read: a hostile build list can't make the planner read the whole of a proxy.
+const maxNew = 5_000
+
+// load returns a module's go.mod.
+func (s *session) load(m module.Version) (*goMod, error) {
+	s.mu.Lock()
+	g, ok := s.mods[m]
+	s.mu.Unlock()
+	if ok {
+		return g, nil
+	}
+	b, err := s.cfg.GoMods.GoMod(s.ctx, m.Path, m.Version)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		// Not kept: it may appear.
+		return &goMod{missing: true}, nil
+	case err != nil:
+		return nil, fmt.Errorf("resolving: %w", err)
+	}
+	g, err = parseGoMod(m.String()+"/go.mod", b)
+	if err != nil {
+		// Nobody can build with it either.
+		return &goMod{missing: true}, nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.mods) >= maxMods {
+		clear(s.mods)
+	}
+	s.mods[m] = g
+	return g, nil
+}
+
+// resolved is what `go` selects.
+type resolved struct {
+	selected map[string]string // path → version, linked or not
+	goLine   string            // the lowest Go that all of them accept: "1.25.0"
+	// asking are the modules whose go.mod files were read, at the versions that
+	// were selected, with whom they require.
+	asking map[string]*goMod
+	// floors are dependencies that would have gone down, had they not been made
+	// roots at today's version: what was raised no longer asks for it.
+	floors map[string]string
+	// missing is a module whose go.mod can't be had, and was not missing before
+	// anything was raised; "" if there is none.
+	missing string
+}
+
+// resolve selects versions with Caddy, the plugins and what is held as they are
+// today, and with the versions of want as lower bounds.
+//
+// `go mod tidy` makes each module that has a package in the build a root, at the
+// selected version; and the requirements of roots, and those of modules of
+// before Go 1.17 all the way down, decide. That is repeated until the roots are
+// what is selected.
+func (s *session) resolve(want map[string]string) (*resolved, error) {
+	roots := map[string]string{wire.CaddyPath: s.have[wire.CaddyPath]}
+	for _, p := range s.plugins {
+		roots[p] = s.have[p]
+	}
+	for _, bounds := range []map[string]string{s.held, want} {
+		for path, v := range bounds {
+			if semver.Compare(v, roots[path]) > 0 || roots[path] == "" {
+				roots[path] = v
+			}
+		}
+	}
+	key := keyOf(roots)
+	if r, ok := s.resolved[key]; ok {
+		return r, nil
+	}
+	bounds := maps.Clone(roots)
+	floors := map[string]string{}
+	var r *resolved
+	// Versions only go up from one round to the next but for what a root of the
+	// round before asked for, so this ends; the bound is for hostile go.mod files.
+	for range 30 {
+		var err error
+		if r, err = s.mvs(roots); err != nil {
+			return nil, err
+		}
+		next := map[string]string{}
+		for path, v := range r.selected {
+			if have := s.have[path]; s.base != nil && semver.Compare(v, have) < 0 {
+				v = have
+				bounds[path], floors[path] = v, v
+			}
+			if _, ok := bounds[path]; ok || s.isLinked(path) {
+				next[path] = v
+			}
+		}
+		if maps.Equal(next, roots) {
+			break
+		}
+		roots = next
+	}
+	r.floors = floors
+	s.resolved[key] = r
+	return r, nil
+}
+
+// isLinked tells whether a module is taken to have a package in the build:
+// those of the build list have, and of those that a change brings it is
+// assumed. The others were required before already, and not linked.
+func (s *session) isLinked(path string) bool {
+	if _, ok := s.have[path]; ok || s.base == nil {
+		return ok
+	}
+	_, before := s.base.selected[path]
+	return !before
+}
+
+// mvs selects the greatest of all versions that anything reachable asks for.
+func (s *session) mvs(roots map[string]string) (*resolved, error) {
+	r := &resolved{selected: maps.Clone(roots), asking: map[string]*goMod{}}
+	type visit struct {
+		m module.Version
+		// whole: its requirements' requirements count too
+		whole bool
+	}
+	var wave []visit
+	for _, path := range slices.Sorted(maps.Keys(roots)) {
+		wave = append(wave, visit{module.Version{Path: path, Version: roots[path]}, false})
+	}
+	seen := map[visit]bool{}
+	loaded := map[module.Version]*goMod{}
+	for len(wave) > 0 {
+		if err := s.loadAll(func(yield func(module.Version) bool) {
+			for _, v := range wave {
+				if !yield(v.m) {
+					return
+				}
+			}
+		}, loaded); err != nil {
+			return nil, err
+		}
+		var next []visit
+		for _, v := range wave {
+			g := loaded[v.m]
+			if g.missing && r.missing == "" {
+				switch {
+				case s.base == nil:
+					s.absent[v.m.String()] = true
+				case !s.absent[v.m.String()]:
+					r.missing = v.m.String()
+				}
+			}
+			if version.Compare("go"+g.goLine, "go"+r.goLine) > 0 {
+				r.goLine = g.goLine
+			}
+			for _, q := range g.require {
+				if have, ok := r.selected[q.Path]; !ok || semver.Compare(q.Version, have) > 0 {
+					r.selected[q.Path] = q.Version
+				}
+				if to := (visit{q, true}); (v.whole || !g.pruned) && !seen[to] {
+					seen[to] = true
+					next = append(next, to)
+				}
+			}
+		}
+		wave = next
+	}
+	for m, g := range loaded {
+		if r.selected[m.Path] == m.Version {
+			r.asking[m.Path] = g
+		}
+	}
+	return r, nil
+}
+
+// loadAll loads modules into loaded, those that must be fetched at the same time.
+func (s *session) loadAll(ms func(func(module.Version) bool), loaded map[module.Version]*goMod) error {
+	var cold []module.Version
+	s.mu.Lock()
+	for m := range ms {
+		if loaded[m] != nil {
+			continue
+		}
+		if g, ok := s.mods[m]; ok {
+			loaded[m] = g
+			continue
+		}
+		cold = append(cold, m)
+		loaded[m] = &goMod{missing: true} // so that it is listed once
+	}
+	s.mu.Unlock()
+	if s.fetched += len(cold); s.fetched > maxNew {
+		return fmt.Errorf("resolving: more than %d go.mod files would have to be read for this build list", maxNew)
+	}
+	found := make([]*goMod, len(cold))
+	errs := make([]error, len(cold))
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, 8)
+	for i, m := range cold {
+		wg.Add(1)
+		slots <- struct{}{}
+		go func() {
+			defer func() { <-slots; wg.Done() }()
+			found[i], errs[i] = s.load(m)
+		}()
+	}
+	wg.Wait()
+	for i, m := range cold {
+		if errs[i] != nil {
+			return errs[i]
+		}
+		loaded[m] = found[i]
+	}
+	return nil
+}
+
+// keyOf is the same for equal maps.
+func keyOf(m map[string]string) string {
+	var b strings.Builder
+	for _, path := range slices.Sorted(maps.Keys(m)) {
+		b.WriteString(path)
+		b.WriteByte('@')
+		b.WriteString(m[path])
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
+func sorted(s []string) []string {
+	s = slices.Clone(s)
+	slices.Sort(s)
+	return s
+}
+
+// goSemver is a toolchain's version as semantic version, which advisories use:
+// "go1.26.3" is v1.26.3, "go1.27rc1" v1.27.0-rc.1; "" if it is none.
+func goSemver(s string) string {
+	// What follows a space or a hyphen says how that Go was made.
+	s, _, _ = strings.Cut(s, " ")
+	s, _, _ = strings.Cut(s, "-")
+	if !version.IsValid(s) {
+		return ""
+	}
+	s = strings.TrimPrefix(s, "go")
+	pre := ""
+	for _, kind := range []string{"rc", "beta", "alpha"} {
+		if n, k, ok := strings.Cut(s, kind); ok {
+			s, pre = n, "-"+kind+"."+k
+		}
+	}
+	for strings.Count(s, ".") < 2 {
+		s += ".0"
+	}
+	return "v" + s + pre
+}
+
+// goName is the reverse: v1.26.3 is "go1.26.3", v1.20.0 "go1.20", since the
+// first release of a line has a third number only since Go 1.21.
+func goName(v string) string {
+	v, pre, _ := strings.Cut(strings.TrimPrefix(v, "v"), "-")
+	if n, ok := strings.CutSuffix(v, ".0"); ok && (pre != "" || semver.Compare("v"+v, "v1.21.0") < 0) {
+		v = n
+	}
+	return "go" + v + strings.ReplaceAll(pre, ".", "")
+}
