@@ -278,35 +278,3 @@ func sorted(s []string) []string {
 	slices.Sort(s)
 	return s
 }
-
-// goSemver is a toolchain's version as semantic version, which advisories use:
-// "go1.26.3" is v1.26.3, "go1.27rc1" v1.27.0-rc.1; "" if it is none.
-func goSemver(s string) string {
-	// What follows a space or a hyphen says how that Go was made.
-	s, _, _ = strings.Cut(s, " ")
-	s, _, _ = strings.Cut(s, "-")
-	if !version.IsValid(s) {
-		return ""
-	}
-	s = strings.TrimPrefix(s, "go")
-	pre := ""
-	for _, kind := range []string{"rc", "beta", "alpha"} {
-		if n, k, ok := strings.Cut(s, kind); ok {
-			s, pre = n, "-"+kind+"."+k
-		}
-	}
-	for strings.Count(s, ".") < 2 {
-		s += ".0"
-	}
-	return "v" + s + pre
-}
-
-// goName is the reverse: v1.26.3 is "go1.26.3", v1.20.0 "go1.20", since the
-// first release of a line has a third number only since Go 1.21.
-func goName(v string) string {
-	v, pre, _ := strings.Cut(strings.TrimPrefix(v, "v"), "-")
-	if n, ok := strings.CutSuffix(v, ".0"); ok && (pre != "" || semver.Compare("v"+v, "v1.21.0") < 0) {
-		v = n
-	}
-	return "go" + v + strings.ReplaceAll(pre, ".", "")
-}

@@ -29,6 +29,8 @@ func commands() []command {
 		{"demo", "see it all at work on this machine", demo},
 		{"delta", "make and apply patches of executables", deltaCommand},
 		{"geo", "install a database that tells a sender's country", geoCommand},
+		{"plan", "find the smallest change that fixes a build", planCommand},
+		{"audit", "tell what a build is vulnerable to", audit},
 		{"hello", "explain TLS ClientHellos", hello},
 		{"version", "print the version", version},
 	}
@@ -41,7 +43,10 @@ func main() {
 	// A second signal ends the process at once.
 	context.AfterFunc(ctx, stop)
 	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	var status exitStatus
 	switch {
+	case errors.As(err, &status):
+		os.Exit(int(status))
 	case err == nil || errors.Is(err, flag.ErrHelp):
 	case errors.Is(err, errUsage):
 		fmt.Fprintln(os.Stderr, "evergreen:", err)
@@ -53,6 +58,12 @@ func main() {
 }
 
 var errUsage = errors.New("see `evergreen help`")
+
+// An exitStatus is a result that a command's exit status tells, and that it has
+// printed already.
+type exitStatus int
+
+func (s exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if len(args) == 0 {
