@@ -3,6 +3,8 @@ package plan
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 
 	"golang.org/x/mod/module"
 
@@ -38,4 +40,29 @@ func (p *Planner) Fresh(ctx context.Context, caddy string) (wire.BuildList, erro
 	}
 	b.Sort()
 	return b, nil
+}
+
+// Resolve selects the versions of everything that a go.mod reaches which
+// requires roots: what `go list -m all` prints for it.
+func (p *Planner) Resolve(ctx context.Context, roots []wire.ModuleVersion) ([]wire.ModuleVersion, error) {
+	s := &session{Planner: p, ctx: ctx, have: map[string]string{}, held: map[string]string{}, absent: map[string]bool{}, resolved: map[string]*resolved{}}
+	bounds := map[string]string{}
+	for _, r := range roots {
+		bounds[r.Path] = r.Version
+		if r.Path == wire.CaddyPath {
+			s.have[r.Path] = r.Version
+		}
+	}
+	if s.have[wire.CaddyPath] == "" {
+		return nil, fmt.Errorf("resolving: the roots have no %s", wire.CaddyPath)
+	}
+	at, err := s.resolve(bounds)
+	if err != nil {
+		return nil, err
+	}
+	var all []wire.ModuleVersion
+	for _, path := range slices.Sorted(maps.Keys(at.selected)) {
+		all = append(all, wire.ModuleVersion{Path: path, Version: at.selected[path]})
+	}
+	return all, nil
 }

@@ -49,10 +49,6 @@ func parseGoMod(name string, b []byte) (*goMod, error) {
 // hundreds, of all its versions some thousands.
 const maxMods = 50_000
 
-// maxNew is how many go.mod files that nobody asked for before one plan may
-// read: a hostile build list can't make the planner read the whole of a proxy.
-const maxNew = 5_000
-
 // load returns a module's go.mod.
 func (s *session) load(m module.Version) (*goMod, error) {
 	s.mu.Lock()
@@ -228,7 +224,11 @@ func (s *session) loadAll(ms func(func(module.Version) bool), loaded map[module.
 		if loaded[m] != nil {
 			continue
 		}
-		if g, ok := s.mods[m]; ok {
+		g, ok := s.mods[m]
+		if !ok {
+			g, ok = s.gone[m]
+		}
+		if ok {
 			loaded[m] = g
 			continue
 		}
@@ -236,8 +236,8 @@ func (s *session) loadAll(ms func(func(module.Version) bool), loaded map[module.
 		loaded[m] = &goMod{missing: true} // so that it is listed once
 	}
 	s.mu.Unlock()
-	if s.fetched += len(cold); s.fetched > maxNew {
-		return fmt.Errorf("resolving: more than %d go.mod files would have to be read for this build list", maxNew)
+	if s.fetched += len(cold); s.fetched > s.cfg.MaxGoMods {
+		return fmt.Errorf("resolving: more than %d go.mod files would have to be read for this build list", s.cfg.MaxGoMods)
 	}
 	found := make([]*goMod, len(cold))
 	errs := make([]error, len(cold))
@@ -257,6 +257,12 @@ func (s *session) loadAll(ms func(func(module.Version) bool), loaded map[module.
 			return errs[i]
 		}
 		loaded[m] = found[i]
+		if found[i].missing {
+			if s.gone == nil {
+				s.gone = map[module.Version]*goMod{}
+			}
+			s.gone[m] = found[i]
+		}
 	}
 	return nil
 }

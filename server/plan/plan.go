@@ -110,6 +110,10 @@ type Config struct {
 	// Linked returns what is in the executable of a build list, where somebody
 	// knows, such as who built it. It may be nil.
 	Linked func(ctx context.Context, build wire.BuildList, system wire.System) *linked.Names
+	// MaxGoMods is how many go.mod files that were not asked for before one plan
+	// may read, 10,000 if it is 0: a hostile build list can't make the planner
+	// read the whole of a proxy.
+	MaxGoMods int
 	// Host is the platform of the toolchains that builds are made with;
 	// "linux-amd64".
 	Host string
@@ -131,6 +135,9 @@ func New(cfg Config) (*Planner, error) {
 	}
 	if cfg.Host == "" {
 		cfg.Host = "linux-amd64"
+	}
+	if cfg.MaxGoMods == 0 {
+		cfg.MaxGoMods = 10_000
 	}
 	if cfg.Memory == nil {
 		cfg.Memory = &memory{}
@@ -220,7 +227,8 @@ type session struct {
 	listed   map[string][]candidate
 	resolved map[string]*resolved
 	rejected map[string][]rejection
-	fetched  int // go.mod files that were not known before
+	fetched  int                       // go.mod files that were not known before
+	gone     map[module.Version]*goMod // those that can't be had
 	// crooked says that the least version of each module is not sure to be part
 	// of the least build list: something was refused, or raised more than once.
 	crooked  bool

@@ -77,6 +77,7 @@ func (f *planFlags) caddyReleases(ctx context.Context, stdout, stderr io.Writer)
 	}
 	p, err := plan.New(plan.Config{
 		Advisories: func() plan.Advisories { return db }, Releases: func() plan.Releases { return known }, GoMods: mods, Versions: mods,
+		MaxGoMods: 50_000, // the first releases are of before Go 1.17
 	})
 	if err != nil {
 		return err
