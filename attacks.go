@@ -38,7 +38,7 @@ func newAttackWatch(rec *recorder.Recorder, timing wire.Timing, now time.Time) *
 		Recorder: rec,
 		Step:     max(timing.Window/stepsPerWindow, time.Second),
 		Now:      now,
-		Networks: func() bool { return !a.off.networks.Load() },
+		Networks: func() bool { return !a.off.networks.Load() && !a.off.incidents.Load() },
 	})
 	return a
 }
@@ -90,8 +90,9 @@ func (w incidentWindows) Close(now time.Time) []*wire.Window {
 
 func (w incidentWindows) ClosePartial(now time.Time) *wire.Window {
 	w.tick(now)
+	_ = guard("end incidents", func() error { w.watch.Finish(); return nil })
 	win := w.windows.ClosePartial(now)
-	w.fill(win, now, w.watch.Finish)
+	w.fill(win, now, w.watch.Report)
 	return win
 }
 

@@ -30,8 +30,9 @@ func (w *Watcher) Peek(now time.Time) []*wire.Incident {
 	return w.incidents(now)
 }
 
-// Finish ends all incidents, for the end of the process, and answers them.
-func (w *Watcher) Finish(now time.Time) []*wire.Incident {
+// Finish ends all incidents, for the end of the process. They are counted now,
+// and in the next Report.
+func (w *Watcher) Finish() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for k := range w.signals {
@@ -42,9 +43,6 @@ func (w *Watcher) Finish(now time.Time) []*wire.Incident {
 		}
 		s.mu.Unlock()
 	}
-	ins := w.incidents(now)
-	w.finished = nil
-	return ins
 }
 
 // Open is how many incidents go on.

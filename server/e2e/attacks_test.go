@@ -32,8 +32,8 @@ var siegeTiming = []string{"EVERGREEN_WINDOW=10s", "EVERGREEN_NOTICE=0s", "EVERG
 
 const siegeStep = 2 * time.Second
 
-// besiege starts a Caddy that reports to srv, and has seen ordinary visitors
-// for long enough to know what is ordinary. They go on until the test ends.
+// besiege starts a Caddy that reports to srv. global are further lines of its
+// global options.
 func besiege(t *testing.T, srv *server, global string) *siege {
 	t.Helper()
 	exe := caddyWith(t, caddyVersions[len(caddyVersions)-1])
@@ -76,16 +76,14 @@ func besiege(t *testing.T, srv *server, global string) *siege {
 	if _, err := c.WaitForCertificate(t.Context(), rootsOf(t, c)); err != nil {
 		t.Fatal(err)
 	}
-	s := &siege{
+	return &siege{
 		t: t, caddy: c, witness: w, proxied: proxied,
 		http: net.JoinHostPort("127.0.0.1", strconv.Itoa(ports.HTTP)), tls: net.JoinHostPort("127.0.0.1", strconv.Itoa(ports.HTTPS)),
 	}
-	s.visitors()
-	return s
 }
 
-// visitors are some with different clients, who ask for a page now and then. It
-// returns once they have done so for the steps that make experience.
+// visitors are some with different clients, who ask for a page now and then
+// until the test ends. It returns once Caddy knows what is ordinary.
 func (s *siege) visitors() {
 	ctx, leave := context.WithCancel(s.t.Context())
 	var gone sync.WaitGroup
@@ -281,6 +279,7 @@ func (s *siege) attack(a assault) (begin, last, end time.Time) {
 func TestE2EAttacks(t *testing.T) {
 	srv := startServer(t, siegeTiming...)
 	s := besiege(t, srv, "")
+	s.visitors()
 	type outcome struct{ Kind, Scan, Begin, End, Events string }
 	var want, got []outcome
 	whens := map[string][3]time.Time{}

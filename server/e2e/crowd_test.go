@@ -3,8 +3,10 @@
 package e2e
 
 import (
+	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -18,6 +20,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/testing/protocmp"
 
 	"github.com/caddy-evergreen/evergreen/clienthello"
 	"github.com/caddy-evergreen/evergreen/wire"
@@ -48,6 +51,7 @@ func (w *witness) ended(t *testing.T, n int) map[uint64]*wire.Incident {
 func TestE2EAttacksOverTLS(t *testing.T) {
 	srv := startServer(t, siegeTiming...)
 	s := besiege(t, srv, "")
+	s.visitors()
 	_, port, err := net.SplitHostPort(s.tls)
 	if err != nil {
 		t.Fatal(err)
@@ -163,6 +167,73 @@ func (s *siege) crowd(port string) int64 {
 	}
 	s.t.Fatalf("this machine is too busy for a crowd of 1,400 requests in %s: %v", siegeStep, steps)
 	return 0
+}
+
+// TestE2EAttackNetworks has a network that is routed scan a Caddy, through the
+// PROXY protocol. The network goes along with the incident, or doesn't where the
+// configuration switches it off by name; incidents can be switched off as well.
+func TestE2EAttackNetworks(t *testing.T) {
+	for _, c := range []struct {
+		name, global string
+		incidents    []string
+		networks     []*wire.SourceNetwork
+	}{
+		{"on", "", []string{"scan"}, []*wire.SourceNetwork{{Prefix: []byte{203, 0, 113}, Share: 100}}},
+		{"attacks.networks off", "\tevergreen {\n\t\tmetrics_off attacks.networks\n\t}\n", []string{"scan"}, nil},
+		{"attacks.incidents off", "\tevergreen {\n\t\tmetrics_off attacks.incidents\n\t}\n", nil, nil},
+		{"attacks off", "\tevergreen {\n\t\tmetrics_off attacks\n\t}\n", nil, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			srv := startServer(t, siegeTiming...)
+			s := besiege(t, srv, c.global)
+			s.steps(1)
+			conn, err := net.Dial("tcp", s.proxied)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			fmt.Fprint(conn, "PROXY TCP4 203.0.113.7 127.0.0.1 4321 80\r\n")
+			answers := bufio.NewReader(conn)
+			for i := range 60 {
+				fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n", scanned[i%len(scanned)])
+				res, err := http.ReadResponse(answers, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				_, _ = io.Copy(io.Discard, res.Body)
+				if res.StatusCode != http.StatusNotFound {
+					t.Fatal(res.Status)
+				}
+			}
+			s.steps(1)
+			if err := s.caddy.Stop(); err != nil { // ends the incident, and sends it
+				t.Fatal(err)
+			}
+			eventually(t, 30*time.Second, func() error {
+				if n := srv.counts(t, "http.requests", "status")["404"]; n != 60 {
+					return fmt.Errorf("%d of 60 requests are in the store", n)
+				}
+				return nil
+			})
+			ins := s.witness.arrived()
+			if diff := cmp.Diff(c.incidents, kindsOf(ins)); diff != "" {
+				t.Errorf("incidents (-want +got):\n%s", diff)
+			}
+			for _, in := range ins {
+				if diff := cmp.Diff(c.networks, in.Networks, protocmp.Transform()); diff != "" {
+					t.Errorf("networks (-want +got):\n%s", diff)
+				}
+			}
+			want := map[string]uint64{}
+			if len(c.networks) > 0 {
+				want["scan"] = 1
+			}
+			if diff := cmp.Diff(want, srv.counts(t, "attacks.networks", "incident_kind")); diff != "" {
+				t.Errorf("networks in the API (-want +got):\n%s", diff)
+			}
+		})
+	}
 }
 
 // ja4Of is the fingerprint of what a program sends to https://localhost:port.
