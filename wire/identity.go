@@ -41,6 +41,7 @@ const (
 	PurposeReport Purpose = "evergreen report v1"
 	PurposeForget Purpose = "evergreen forget v1"
 	PurposeLink   Purpose = "evergreen link v1"
+	PurposeChange Purpose = "evergreen change v1" // of releases and advisories, by a person's key
 )
 
 // ErrSignature says that a signature does not belong to what it came with.

@@ -12,12 +12,26 @@ const (
 	PathCheck    = "/api/v1/check"
 	PathAudit    = "/api/v1/audit"
 	PathDownload = "/api/v1/download"
-	PathTUF      = "/tuf/" // metadata and, below targets/, artifacts
+	// What maintainers say of releases, and operators of advisories.
+	PathReleases   = "/api/v1/releases"
+	PathAdvisories = "/api/v1/advisories"
+	PathTUF        = "/tuf/" // metadata and, below targets/, artifacts
 )
 
 // HeaderInstance carries an instance's id in a check. It is not in the body, so
 // that the checks of equal builds are the same bytes.
 const HeaderInstance = "Evergreen-Instance"
+
+// HeaderTime is when a maintainer's request was signed, in Unix milliseconds:
+// part of what is signed (ChangeContent).
+const HeaderTime = "Evergreen-Time"
+
+// ChangeContent is what a maintainer's key signs, with PurposeChange, to
+// change a release: the path that is asked for, the time as HeaderTime has it,
+// and the body as sent.
+func ChangeContent(path, time string, body []byte) []byte {
+	return append([]byte("POST "+path+"\n"+time+"\n"), body...)
+}
 
 // A Severity is how much a release or advisory matters.
 type Severity string

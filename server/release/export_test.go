@@ -1,0 +1,4 @@
+package release
+
+// HostPlatform is how the proxy names toolchains that run here.
+var HostPlatform = hostPlatform
