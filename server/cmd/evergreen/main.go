@@ -32,6 +32,8 @@ func commands() []command {
 		{"plan", "find the smallest change that fixes a build", planCommand},
 		{"audit", "tell what a build is vulnerable to", audit},
 		{"hello", "explain TLS ClientHellos", hello},
+		{"release", "say how much a version matters", releaseCommand},
+		{"advisory", "show known vulnerabilities, and rate them", advisoryCommand},
 		{"version", "print the version", version},
 	}
 }
