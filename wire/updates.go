@@ -10,6 +10,7 @@ import (
 // Paths of flow B below the service's URL.
 const (
 	PathCheck    = "/api/v1/check"
+	PathRollouts = "/api/v1/rollouts"
 	PathAudit    = "/api/v1/audit"
 	PathDownload = "/api/v1/download"
 	// What maintainers say of releases, and operators of advisories.
