@@ -20,8 +20,8 @@ import (
 func init() {
 	caddycmd.RegisterCommand(caddycmd.Command{
 		Name:  "evergreen",
-		Usage: "status | report | link | reset-identity | forget",
-		Short: "Shows and controls what this Caddy reports",
+		Usage: "status | report | link | check | reset-identity | forget",
+		Short: "Shows and controls what this Caddy reports, and asks for updates",
 		Long: `
 Shows and controls the telemetry of a running Caddy.
 
@@ -63,7 +63,7 @@ func addCommands(cmd *cobra.Command) {
 	cmd.Example = `  $ caddy evergreen status
   $ caddy evergreen report | less
   $ caddy evergreen link --ttl 7d`
-	cmd.AddCommand(statusCommand(&s), reportCommand(&s), linkCommand(&s), resetCommand(&s), forgetCommand(&s))
+	cmd.AddCommand(statusCommand(&s), reportCommand(&s), linkCommand(&s), checkCommand(&s), resetCommand(&s), forgetCommand(&s))
 	cmd.Args = cobra.ArbitraryArgs
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) == 0 {

@@ -209,6 +209,9 @@ type Check struct {
 	Scope   Scope             `json:"scope"`
 	Channel Channel           `json:"channel,omitempty"` // "": stable
 	Pins    map[string]string `json:"pins,omitempty"`    // module path → the version it must keep
+	// Incomplete says that the build has modules that are not named here, such
+	// as private ones. The service then tells, and builds nothing.
+	Incomplete bool `json:"incomplete,omitempty"`
 	// SHA256 is the running executable's, in hexadecimal, for a delta; "" if it
 	// does not matter.
 	SHA256 string `json:"sha256,omitempty"`

@@ -126,7 +126,7 @@ func (u *Updates) answer(ctx context.Context, c wire.Check, held []Held) (wire.A
 			return a, err
 		}
 	}
-	if !a.NeedsUpdate || u.cfg.Builds == nil {
+	if !a.NeedsUpdate || u.cfg.Builds == nil || c.Incomplete {
 		return a, nil
 	}
 	a.Target, a.Build, err = u.cfg.Builds.Target(ctx, u.cfg.Recipe(SpecOf(c, plan)), plan.Severity, c.SHA256)
