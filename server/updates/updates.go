@@ -59,10 +59,10 @@ type Held struct{ Path, Version, Why string }
 
 // Builds are executables by their spec.
 type Builds interface {
-	// Target is the executable of a spec with the ways to it from the
-	// executable whose SHA-256 is from, if it is published. If not, its build is
-	// asked for, and how far it is comes back.
-	Target(ctx context.Context, spec artifact.Spec, severity wire.Severity, from string) (*wire.Target, *wire.BuildProgress, error)
+	// Target is the executable of a spec, which follows from a check and its
+	// plan, with the ways to it from the asker's own, if it is published. If not,
+	// its build is asked for, and how far it is comes back.
+	Target(ctx context.Context, c wire.Check, p wire.Plan, spec artifact.Spec) (*wire.Target, *wire.BuildProgress, error)
 }
 
 // Updates is the endpoint for checks.
@@ -129,7 +129,7 @@ func (u *Updates) answer(ctx context.Context, c wire.Check, held []Held) (wire.A
 	if !a.NeedsUpdate || u.cfg.Builds == nil || c.Incomplete {
 		return a, nil
 	}
-	a.Target, a.Build, err = u.cfg.Builds.Target(ctx, u.cfg.Recipe(SpecOf(c, plan)), plan.Severity, c.SHA256)
+	a.Target, a.Build, err = u.cfg.Builds.Target(ctx, c, plan, u.cfg.Recipe(SpecOf(c, plan)))
 	if a.Build != nil && a.Build.State != "failed" {
 		a.RetryAfter = int64(buildRetry / time.Second)
 	}

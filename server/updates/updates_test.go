@@ -54,12 +54,12 @@ func (s *service) plan(ctx context.Context, c wire.Check, held []wire.ModuleVers
 	return p, nil
 }
 
-func (s *service) Target(_ context.Context, spec artifact.Spec, _ wire.Severity, from string) (*wire.Target, *wire.BuildProgress, error) {
+func (s *service) Target(_ context.Context, c wire.Check, _ wire.Plan, spec artifact.Spec) (*wire.Target, *wire.BuildProgress, error) {
 	s.mu.Lock()
 	s.spec = spec
 	s.mu.Unlock()
 	if s.built.Load() {
-		return &wire.Target{Name: "caddy", SHA256: from}, nil, nil
+		return &wire.Target{Name: "caddy", SHA256: c.SHA256}, nil, nil
 	}
 	return nil, &wire.BuildProgress{ID: "1", State: "compiling"}, nil
 }

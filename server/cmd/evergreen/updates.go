@@ -1,0 +1,353 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/caddy-evergreen/evergreen/server/artifact"
+	"github.com/caddy-evergreen/evergreen/server/build"
+	"github.com/caddy-evergreen/evergreen/server/control"
+	"github.com/caddy-evergreen/evergreen/server/gomods"
+	"github.com/caddy-evergreen/evergreen/server/plan"
+	"github.com/caddy-evergreen/evergreen/server/rollout"
+	"github.com/caddy-evergreen/evergreen/server/updates"
+	"github.com/caddy-evergreen/evergreen/wire"
+)
+
+// The update service is flow B, wired together: releases and advisories, the
+// planner, rollouts, the builder, the signed repository, and the endpoint that
+// answers checks from all of them.
+type updateService struct {
+	config Config
+	log    *slog.Logger
+
+	db       *control.DB
+	releases *releases
+	mods     *gomods.Source
+	kept     *plan.Kept
+	rollouts *rollout.Rollouts
+	storage  *artifact.Storage
+	repo     *artifact.Repository // nil: no keys, so nothing is signed
+	maker    *build.Maker
+	queue    *build.Queue // nil: nothing is built here
+	own      string       // version of our module in builds
+
+	searching sync.Mutex // for a plan that compiles
+
+	mu       sync.Mutex
+	planners map[string]*plan.Planner // by what is held
+}
+
+// newUpdateService opens what flow B keeps below config.Data, and starts nothing.
+func newUpdateService(ctx context.Context, config Config, log *slog.Logger, registry prometheus.Registerer) (_ *updateService, err error) {
+	u := &updateService{config: config, log: log, planners: map[string]*plan.Planner{}}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, u.Close())
+		}
+	}()
+	c := config.Updates
+	if u.db, err = control.Open(ctx, c.Control); err != nil {
+		return nil, err
+	}
+	if u.releases, err = openReleases(ctx, c, u.db, log, registry); err != nil {
+		return nil, err
+	}
+	if u.kept, err = plan.OpenKept(ctx, u.db); err != nil {
+		return nil, err
+	}
+	if u.rollouts, err = rollout.Open(ctx, u.db); err != nil {
+		return nil, err
+	}
+	u.mods, err = gomods.New(gomods.Config{
+		Dir: filepath.Join(config.Data, "mod"), Proxies: gomods.Proxies(c.Proxy), SumDB: c.SumDB, NoSumDB: c.NoSumDB,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := u.openRepository(ctx); err != nil {
+		return nil, err
+	}
+	if config.has(roleBuild) {
+		if err := u.openBuilder(ctx, registry); err != nil {
+			return nil, err
+		}
+	}
+	return u, nil
+}
+
+// openRepository opens the repository if there are keys for it.
+func (u *updateService) openRepository(ctx context.Context) error {
+	c := u.config.Updates
+	if _, err := os.Stat(c.Keys); errors.Is(err, os.ErrNotExist) {
+		u.log.Warn("nothing is signed, so that no update can be installed: there are no keys",
+			"folder", c.Keys, "do", "evergreen keys init --help")
+		return nil
+	}
+	passphrase, err := keysPassphrase(os.Getenv)
+	if err != nil {
+		return err
+	}
+	if u.storage, err = artifact.OpenStorage(ctx, c.Repository); err != nil {
+		return err
+	}
+	u.repo, err = artifact.Open(ctx, artifact.Options{
+		Storage: u.storage,
+		Keys: func() ([]*artifact.Key, error) {
+			return artifact.LoadKeys(c.Keys, passphrase, artifact.RoleBuilds, artifact.RoleSnapshot, artifact.RoleTimestamp)
+		},
+		Log: u.log, Builder: c.URL,
+	})
+	return err
+}
+
+func (u *updateService) openBuilder(ctx context.Context, registry prometheus.Registerer) error {
+	c := u.config.Updates
+	source, version, err := build.FindOwn(c.Source, ".")
+	if err != nil {
+		u.log.Warn("nothing is built here", "why", err)
+		return nil
+	}
+	if source != nil {
+		version = source.Version
+	}
+	u.own = version
+	folder := filepath.Join(u.config.Data, "build")
+	u.maker, err = build.NewMaker(ctx, build.MakerConfig{
+		Folder: folder, ModCache: c.ModCache, GoCache: c.GoCache, Source: source, Proxy: c.Proxy, SumDB: c.SumDB, NoSumDB: c.NoSumDB, Isolate: c.Isolate, Logger: u.log,
+	})
+	if err != nil {
+		return err
+	}
+	cfg := build.QueueConfig{
+		Maker: u.maker, DB: u.db, Folder: filepath.Join(u.config.Data, "executables"),
+		MaxBytes: c.ExecutablesMiB << 20, Workers: c.Builds, Logger: u.log, Registerer: registry,
+	}
+	if u.repo != nil {
+		cfg.Publish = publisher{u.repo}
+	}
+	u.queue, err = build.NewQueue(ctx, cfg)
+	return err
+}
+
+// publisher signs what is built.
+type publisher struct{ repo *artifact.Repository }
+
+func (p publisher) Publish(ctx context.Context, b artifact.Build, executable string) error {
+	_, err := p.repo.Publish(ctx, b, executable)
+	return err
+}
+
+// Register adds all paths of flow B.
+func (u *updateService) Register(mux *http.ServeMux) error {
+	answers, err := updates.New(updates.Config{
+		Plan: u.plan, Generation: u.generation, Held: u.held, Builds: u.builds(), Recipe: u.recipe,
+		Every: u.config.Updates.CheckEvery.Duration, Logger: u.log,
+	})
+	if err != nil {
+		return err
+	}
+	answers.Register(mux)
+	u.releases.Register(mux)
+	(&rollout.API{Rollouts: u.rollouts, Authorize: u.releases.authorize, Logger: u.log}).Register(mux)
+	planner, err := u.planner(nil)
+	if err != nil {
+		return err
+	}
+	plan.NewAPI(planner, 0, nil, u.log).Register(mux)
+	if u.repo != nil {
+		u.repo.Register(mux)
+	}
+	return nil
+}
+
+// Run runs what works in the background until ctx is done.
+func (u *updateService) Run(ctx context.Context) error {
+	runs := map[string]func(context.Context) error{"releases": u.releases.Run, "rollouts": u.rollouts.Run}
+	if u.repo != nil {
+		runs["the signed repository"] = u.repo.Run
+	}
+	if u.queue != nil {
+		runs["builds"] = u.queue.Run
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ended := make(chan error, len(runs))
+	for name, run := range runs {
+		go func() {
+			err := run(ctx)
+			if err != nil {
+				err = fmt.Errorf("%s: %w", name, err)
+			}
+			cancel() // one that fails ends all
+			ended <- err
+		}()
+	}
+	var err error
+	for range runs {
+		err = errors.Join(err, <-ended)
+	}
+	return err
+}
+
+// Close gives back what newUpdateService opened.
+func (u *updateService) Close() error {
+	var errs []error
+	if u.queue != nil {
+		errs = append(errs, u.queue.Close())
+	}
+	if u.repo != nil {
+		errs = append(errs, u.repo.Close())
+	}
+	if u.storage != nil {
+		errs = append(errs, u.storage.Close())
+	}
+	if u.db != nil {
+		errs = append(errs, u.db.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// generation changes when an answer to a check may be another.
+func (u *updateService) generation() string {
+	return u.releases.generation() + "/" + u.kept.Generation()
+}
+
+// maxPlanners is how many combinations of held releases keep what they parsed.
+const maxPlanners = 16
+
+func (u *updateService) planner(held []wire.ModuleVersion) (*plan.Planner, error) {
+	var key strings.Builder
+	for _, h := range held {
+		fmt.Fprintf(&key, "%s\x00", h)
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if p := u.planners[key.String()]; p != nil {
+		return p, nil
+	}
+	p, err := plan.New(u.planConfig(held))
+	if err != nil {
+		return nil, err
+	}
+	if len(u.planners) >= maxPlanners {
+		clear(u.planners)
+	}
+	u.planners[key.String()] = p
+	return p, nil
+}
+
+func (u *updateService) planConfig(held []wire.ModuleVersion) plan.Config {
+	return plan.Config{
+		Advisories: u.releases.advisories,
+		Releases:   func() plan.Releases { return plan.Without(u.releases.known(), held) },
+		GoMods:     u.mods, Versions: u.mods, Memory: u.kept,
+	}
+}
+
+// plan makes plans without trying whether they compile, which would take
+// minutes: the build tells, and what it tells is remembered.
+func (u *updateService) plan(ctx context.Context, c wire.Check, held []wire.ModuleVersion) (wire.Plan, error) {
+	p, err := u.planner(held)
+	if err != nil {
+		return wire.Plan{}, err
+	}
+	out, err := p.Plan(ctx, c)
+	if errors.Is(err, plan.ErrNotReleased) {
+		return wire.Plan{Build: c.Build}, nil
+	}
+	return out, err
+}
+
+func (u *updateService) held(id wire.InstanceID) (hs []updates.Held) {
+	for _, h := range u.rollouts.Held(id) {
+		hs = append(hs, updates.Held(h))
+	}
+	return hs
+}
+
+// recipe is what an executable is made of beside what was planned.
+func (u *updateService) recipe(s artifact.Spec) artifact.Spec {
+	s.Evergreen, s.Service = u.own, u.config.Updates.URL
+	if u.repo != nil {
+		sum := sha256.Sum256(u.repo.RootMetadata())
+		s.Root = hex.EncodeToString(sum[:])
+	}
+	return s
+}
+
+// builds are the executables; nil if none are made here.
+func (u *updateService) builds() updates.Builds {
+	if u.queue == nil {
+		return nil
+	}
+	return executables{u}
+}
+
+type executables struct{ *updateService }
+
+// Target finds an executable in the repository, and has it made if it is not there.
+func (e executables) Target(ctx context.Context, c wire.Check, p wire.Plan, spec artifact.Spec) (*wire.Target, *wire.BuildProgress, error) {
+	if e.repo != nil {
+		if t, ok := e.repo.Find(spec.ID(), c.SHA256); ok {
+			if c.SHA256 != "" {
+				e.repo.WantDelta(c.SHA256, t.SHA256)
+			}
+			return &t, nil, nil
+		}
+	}
+	progress, err := e.queue.Ask(ctx, spec, build.PriorityOf(p.Severity))
+	if err != nil {
+		return nil, nil, err
+	}
+	if progress.State == "failed" {
+		go e.whyNot(context.WithoutCancel(ctx), c)
+	}
+	return nil, &progress, nil
+}
+
+// compileTime bounds the search for a plan that compiles.
+const compileTime = 30 * time.Minute
+
+// whyNot plans again and tries what compiles, so that what does not is
+// remembered and the next check is planned around it.
+func (u *updateService) whyNot(ctx context.Context, c wire.Check) {
+	if !u.searching.TryLock() {
+		return // one at a time; who asks again finds this one's result, or its turn
+	}
+	defer u.searching.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, compileTime)
+	defer cancel()
+	cfg := u.planConfig(nil)
+	cfg.Compiler = compiler{u.maker}
+	p, err := plan.New(cfg)
+	if err == nil {
+		_, err = p.Plan(ctx, c)
+	}
+	if err != nil {
+		u.log.Warn("no plan that compiles was found", "error", err)
+	}
+}
+
+// compiler tries plans as the builder would.
+type compiler struct{ maker *build.Maker }
+
+func (c compiler) Compiles(ctx context.Context, roots []wire.ModuleVersion, goVersion string, system wire.System) error {
+	err := c.maker.Compiles(ctx, roots, goVersion, system)
+	if f := (*build.Failure)(nil); errors.As(err, &f) && f.Remember {
+		return &plan.CompileError{Words: f.Words}
+	}
+	return err
+}
