@@ -121,7 +121,7 @@ func (s *server) start() error {
 	defer log.Close()
 	config := filepath.Join(s.dir, "config.json")
 	// All instances of the tests are one sender.
-	if err := os.WriteFile(config, []byte(`{"limits": {"per_sender": 100000, "global": 100000}}`), 0o600); err != nil {
+	if err := os.WriteFile(config, []byte(`{"roles": ["collect", "dashboard"], "limits": {"per_sender": 100000, "global": 100000}}`), 0o600); err != nil {
 		return err
 	}
 	s.cmd = exec.Command(evergreen, "serve", "--listen", s.addr, "--data", filepath.Join(s.dir, "data"), "--config", config)

@@ -19,6 +19,11 @@ type fault struct {
 
 func (f *fault) Error() string { return f.title + ": " + f.detail }
 
+// Problem is what the asker is told.
+func (f *fault) Problem() wire.Problem {
+	return wire.Problem{Title: f.title, Status: f.status, Detail: f.detail}
+}
+
 func invalid(err error) error {
 	return &fault{http.StatusUnprocessableEntity, "this is not understood", err.Error()}
 }
@@ -52,7 +57,7 @@ func (s *Service) fail(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	w.Header().Del("ETag")
 	w.Header().Set("Cache-Control", "no-store")
-	write(w, wire.TypeProblem, f.status, wire.Problem{Title: f.title, Status: f.status, Detail: f.detail})
+	write(w, wire.TypeProblem, f.status, f.Problem())
 }
 
 func write(w http.ResponseWriter, mediaType string, status int, v any) {

@@ -325,3 +325,26 @@ func (s *Service) credential(r *http.Request, body []byte) (Credential, error) {
 }
 
 func (s *Service) now() time.Time { return s.cfg.Now().UTC().Truncate(time.Microsecond) }
+
+// Authorize answers who makes a change that is no release's, such as of a
+// rollout, if a token or signature proves that they are a maintainer of the
+// module at path. Errors have a method Problem.
+func (s *Service) Authorize(r *http.Request, body []byte, path string) (name string, err error) {
+	as, err := s.credential(r, body)
+	if err != nil {
+		return "", err
+	}
+	ctx := r.Context()
+	err = s.cfg.DB.Tx(ctx, func(tx *sql.Tx) error {
+		c := &change{ctx: ctx, tx: tx, now: s.now()}
+		if c.who, err = personOf(ctx, tx, as.Principal); err != nil {
+			return err
+		}
+		if !c.who.may(RoleMaintainer, path) {
+			return c.forbidden(RoleMaintainer, path)
+		}
+		name = c.who.name
+		return c.spend(as)
+	})
+	return name, err
+}

@@ -2,13 +2,16 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -40,6 +43,109 @@ type Config struct {
 	Privacy   Privacy   `json:"privacy"`
 	Campaigns Campaigns `json:"campaigns"`
 	Store     Store     `json:"store"`
+	// Roles are what this server does; all of collect, dashboard, updates and
+	// build.
+	Roles   []string `json:"roles"`
+	Updates Updates  `json:"updates"`
+}
+
+// The roles of a server.
+const (
+	roleCollect   = "collect"   // take reports and sum them up
+	roleDashboard = "dashboard" // show them
+	roleUpdates   = "updates"   // answer whether an update is needed, and serve it
+	roleBuild     = "build"     // build and sign executables; needs updates
+)
+
+var roles = []string{roleCollect, roleDashboard, roleUpdates, roleBuild}
+
+func (c *Config) has(role string) bool { return slices.Contains(c.Roles, role) }
+
+// Updates configure the update service.
+type Updates struct {
+	// URL is this service's own, as instances reach it; it is embedded in what
+	// is built. "" leaves it out: such an executable asks where its
+	// configuration says.
+	URL string `json:"url"`
+	// Control is where releases, rollouts and builds are kept: "sqlite:PATH" or
+	// "postgres://USER@HOST/DATABASE"; a file in the data folder.
+	Control string `json:"control"`
+	// AdminToken is the file that gets the first administrator's token;
+	// admin-token in the data folder.
+	AdminToken string `json:"admin_token"`
+	// TwoPeople asks for a second person's approval of what is tagged critical;
+	// false.
+	TwoPeople bool `json:"two_people"`
+	// CheckEvery is how often instances are told to ask; "6h".
+	CheckEvery Duration `json:"check_every"`
+	// Advisories is the Go vulnerability database: a folder, a zip or a URL in
+	// the published layout; "" is none. Scores is a source of severities, "".
+	Advisories string `json:"advisories"`
+	Scores     string `json:"scores"`
+	// Proxy, SumDB, NoSumDB and Private are as GOPROXY, GOSUMDB, GONOSUMDB and
+	// GOPRIVATE, and taken from them.
+	Proxy   string `json:"proxy"`
+	SumDB   string `json:"sumdb"`
+	NoSumDB string `json:"no_sumdb"`
+	Private string `json:"private"`
+	// Keys is the folder of the online keys that `evergreen keys init` makes;
+	// keys in the data folder. Without it nothing is signed.
+	Keys string `json:"keys"`
+	// Repository is where signed executables are: a folder, or the URL of a
+	// bucket; tuf in the data folder.
+	Repository string `json:"repository"`
+	// Builds is how many run at once, each in a GiB of memory; half the CPUs.
+	Builds int `json:"builds"`
+	// ExecutablesMiB is how much room executables may take; 20480.
+	ExecutablesMiB int64 `json:"executables_mib"`
+	// Isolate refuses to build where the system has no namespaces; false.
+	Isolate bool `json:"isolate"`
+	// Source is a folder with our module's source, to build with; the copy in
+	// this program. ModCache and GoCache are folders for `go`; in the data folder.
+	Source   string `json:"source"`
+	ModCache string `json:"mod_cache"`
+	GoCache  string `json:"go_cache"`
+	// Cache is a folder for the vulnerability database; in the data folder.
+	Cache string `json:"cache"`
+}
+
+// complete fills in what follows from the data folder and the environment.
+func (c *Config) complete(getenv func(string) string) error {
+	for _, r := range c.Roles {
+		if !slices.Contains(roles, r) {
+			return fmt.Errorf("there is no role %q%s: roles are %s", r, nearest.Hint(r, roles), strings.Join(roles, ", "))
+		}
+	}
+	if c.has(roleBuild) && !c.has(roleUpdates) {
+		return errors.New("the role build needs the role updates")
+	}
+	if c.has(roleCollect) != c.has(roleDashboard) {
+		// They share the embedded database, which one process has.
+		return errors.New("the roles collect and dashboard are had together, as long as the store is the embedded one")
+	}
+	u := &c.Updates
+	in := func(field *string, name string) {
+		if *field == "" {
+			*field = filepath.Join(c.Data, name)
+		}
+	}
+	in(&u.Keys, "keys")
+	in(&u.Repository, "tuf")
+	in(&u.AdminToken, "admin-token")
+	in(&u.Cache, "vulndb")
+	if u.Control == "" {
+		u.Control = "sqlite:" + filepath.Join(c.Data, "control.db")
+	}
+	env := func(field *string, name, otherwise string) {
+		if *field == "" {
+			*field = cmp.Or(getenv(name), otherwise)
+		}
+	}
+	env(&u.Proxy, "GOPROXY", "https://proxy.golang.org")
+	env(&u.SumDB, "GOSUMDB", "sum.golang.org")
+	env(&u.Private, "GOPRIVATE", "")
+	env(&u.NoSumDB, "GONOSUMDB", u.Private)
+	return nil
 }
 
 // Limits bound what senders can ask of the service.
@@ -110,6 +216,8 @@ func defaultConfig() Config {
 		Retention:      Retention{Raw: Duration{90 * 24 * time.Hour}},
 		Campaigns:      Campaigns{MinInstances: campaigns.DefaultLeast, Keep: Duration{30 * 24 * time.Hour}},
 		Store:          Store{MemoryMiB: 1024},
+		Roles:          slices.Clone(roles),
+		Updates:        Updates{CheckEvery: Duration{6 * time.Hour}, ExecutablesMiB: 20 << 10},
 	}
 }
 

@@ -126,7 +126,8 @@ func (d *demonstration) serve(ctx context.Context, ln net.Listener) (stop func()
 	config.Data = filepath.Join(d.dir, "service")
 	config.Name = "Evergreen demonstration"
 	config.ReportEvery.Duration = demoTiming.ReportEvery
-	s, err := newService(config, demoTiming, slog.New(slog.NewTextHandler(log, nil)), "")
+	config.Roles = []string{roleCollect, roleDashboard}
+	s, err := newService(ctx, config, demoTiming, slog.New(slog.NewTextHandler(log, nil)), "")
 	if err != nil {
 		return nil, errors.Join(err, log.Close())
 	}

@@ -25,10 +25,11 @@ type command struct {
 
 func commands() []command {
 	return []command{
-		{"serve", "collect reports, keep their sums, show them", serve},
+		{"serve", "collect reports and show them; plan, build and serve updates", serve},
 		{"demo", "see it all at work on this machine", demo},
 		{"delta", "make and apply patches of executables", deltaCommand},
 		{"geo", "install a database that tells a sender's country", geoCommand},
+		{"rollout", "bring a release to a growing share of instances", rolloutCommand},
 		{"plan", "find the smallest change that fixes a build", planCommand},
 		{"audit", "tell what a build is vulnerable to", audit},
 		{"hello", "explain TLS ClientHellos", hello},

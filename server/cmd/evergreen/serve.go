@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -22,15 +23,16 @@ import (
 	"github.com/caddy-evergreen/evergreen/server/dashboard"
 	"github.com/caddy-evergreen/evergreen/server/geo"
 	"github.com/caddy-evergreen/evergreen/server/ingestlog"
+	"github.com/caddy-evergreen/evergreen/server/release"
 	"github.com/caddy-evergreen/evergreen/server/store/duckdb"
 	"github.com/caddy-evergreen/evergreen/wire"
 )
 
 const serveAbout = `Usage: evergreen serve [FLAGS]
 
-Collects reports, keeps their sums and shows them. Everything it keeps is in
-one folder; no configuration is needed. It speaks plain HTTP: put a Caddy in
-front of it for the public.
+Collects reports, keeps their sums and shows them; plans, builds, signs and
+serves updates. Everything it keeps is in one folder; no configuration is
+needed. It speaks plain HTTP: put a Caddy in front of it for the public.
 
   /                 pages          /healthz   200 while it works
   /api/v1/          JSON API       /metrics   its own metrics, for Prometheus
@@ -44,6 +46,7 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	file := fs.String("config", "", "configuration `FILE`")
 	listen := fs.String("listen", "", "`ADDRESS` to listen on (default 127.0.0.1:8400)")
 	data := fs.String("data", "", "`FOLDER` for everything the service keeps (default ./evergreen-data)")
+	only := fs.String("roles", "", "what this server does, of `collect,dashboard,updates,build` (default all)")
 	dev := fs.String("dev", "", "read the pages' assets from this `FOLDER`, for whoever works on them")
 	if err := parse(fs, args); err != nil {
 		return err
@@ -58,6 +61,12 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if *data != "" {
 		config.Data = *data
 	}
+	if *only != "" {
+		config.Roles = strings.Split(*only, ",")
+	}
+	if err := config.complete(os.Getenv); err != nil {
+		return err
+	}
 	timing, err := wire.TimingFromEnv(os.Getenv)
 	if err != nil {
 		return err
@@ -69,7 +78,7 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if config.Log == "json" {
 		handler = slog.NewJSONHandler(stderr, nil)
 	}
-	s, err := newService(config, timing, slog.New(handler), *dev)
+	s, err := newService(ctx, config, timing, slog.New(handler), *dev)
 	if err != nil {
 		return err
 	}
@@ -81,7 +90,7 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	return errors.Join(s.Run(ctx, ln), s.Close())
 }
 
-// A service is the stages of flow A behind the network, wired together.
+// A service is the stages of both flows behind the network, wired together.
 type service struct {
 	config     Config
 	log        *slog.Logger
@@ -89,11 +98,12 @@ type service struct {
 	store      *duckdb.Store
 	aggregator *aggregate.Aggregator
 	campaigns  *campaigns.Correlator
+	updates    *updateService
 	handler    http.Handler
 }
 
 // newService opens everything below config.Data and starts nothing.
-func newService(config Config, timing wire.Timing, log *slog.Logger, dev string) (_ *service, err error) {
+func newService(ctx context.Context, config Config, timing wire.Timing, log *slog.Logger, dev string) (_ *service, err error) {
 	s := &service{config: config, log: log}
 	defer func() {
 		if err != nil {
@@ -106,21 +116,48 @@ func newService(config Config, timing wire.Timing, log *slog.Logger, dev string)
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 
+	mux := http.NewServeMux()
+	if config.has(roleCollect) {
+		if err := s.collect(mux, timing, dev, registry); err != nil {
+			return nil, err
+		}
+	}
+	if config.has(roleUpdates) {
+		var plugins release.Modules
+		if s.store != nil {
+			plugins = running{s.store}
+		}
+		if s.updates, err = newUpdateService(ctx, config, plugins, log, registry); err != nil {
+			return nil, err
+		}
+		if err := s.updates.Register(mux); err != nil {
+			return nil, err
+		}
+	}
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /healthz", s.healthz)
+	s.handler = mux
+	return s, nil
+}
+
+// collect opens the stages of flow A, from reports to pages.
+func (s *service) collect(mux *http.ServeMux, timing wire.Timing, dev string, registry prometheus.Registerer) error {
+	config, log := s.config, s.log
 	countries, err := geo.Open(filepath.Join(config.Data, "geo"), log)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	s.reports, err = ingestlog.Open(filepath.Join(config.Data, "log"), ingestlog.Options{
 		MaxBytes: config.Limits.LogBytes, Logger: log, Registerer: registry,
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	s.store, err = duckdb.Open(filepath.Join(config.Data, "evergreen.duckdb"), duckdb.Options{
 		Memory: config.Store.MemoryMiB << 20, Threads: config.Store.Threads,
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	s.aggregator = aggregate.New(aggregate.Config{
 		LogName: "local", Log: s.reports, Store: s.store, Timing: timing, Logger: log, Registerer: registry,
@@ -136,22 +173,18 @@ func newService(config Config, timing wire.Timing, log *slog.Logger, dev string)
 		Logger: log, Registerer: registry, Forget: s.forget,
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	pages, err := dashboard.New(dashboard.Config{
 		Store: s.store, Reports: s.reports, Timing: timing, Name: config.Name, Dev: dev, Logger: log,
 		Privacy: dashboard.Privacy(config.Privacy), Campaigns: s.campaigns,
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	mux := http.NewServeMux()
 	collector.Register(mux)
 	pages.Register(mux)
-	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
-	mux.HandleFunc("GET /healthz", s.healthz)
-	s.handler = mux
-	return s, nil
+	return nil
 }
 
 // forget deletes an instance for its signed request: first its raw reports, so
@@ -169,10 +202,12 @@ func (s *service) forget(ctx context.Context, id wire.InstanceID) error {
 func (s *service) healthz(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
 	defer cancel()
-	if _, err := s.store.Position(ctx, "local"); err != nil {
-		s.log.Error("the store does not answer", "error", err)
-		http.Error(w, "the store does not answer", http.StatusServiceUnavailable)
-		return
+	if s.store != nil {
+		if _, err := s.store.Position(ctx, "local"); err != nil {
+			s.log.Error("the store does not answer", "error", err)
+			http.Error(w, "the store does not answer", http.StatusServiceUnavailable)
+			return
+		}
 	}
 	fmt.Fprintln(w, "ok")
 }
@@ -183,7 +218,7 @@ func (s *service) Run(ctx context.Context, ln net.Listener) error {
 	// The aggregator outlives the server, so that what was taken in last is still committed.
 	stages, stopStages := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopStages()
-	failed := make(chan error, 3)
+	failed := make(chan error, 4)
 	running := 0
 	start := func(name string, run func(context.Context) error) {
 		running++
@@ -195,8 +230,13 @@ func (s *service) Run(ctx context.Context, ln net.Listener) error {
 			failed <- err
 		}()
 	}
-	start("aggregating reports", s.aggregator.Run)
-	start("dropping what is out of date", s.retain)
+	if s.aggregator != nil {
+		start("aggregating reports", s.aggregator.Run)
+		start("dropping what is out of date", s.retain)
+	}
+	if s.updates != nil {
+		start("the update service", s.updates.Run)
+	}
 
 	server := &http.Server{
 		Handler:           s.handler,
@@ -234,6 +274,9 @@ func (s *service) Run(ctx context.Context, ln net.Listener) error {
 
 func (s *service) Close() error {
 	var errs []error
+	if s.updates != nil {
+		errs = append(errs, s.updates.Close())
+	}
 	if s.reports != nil {
 		errs = append(errs, s.reports.Close())
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -21,6 +22,7 @@ import (
 	"github.com/caddy-evergreen/evergreen/server/control"
 	"github.com/caddy-evergreen/evergreen/server/gomods"
 	"github.com/caddy-evergreen/evergreen/server/plan"
+	"github.com/caddy-evergreen/evergreen/server/release"
 	"github.com/caddy-evergreen/evergreen/server/rollout"
 	"github.com/caddy-evergreen/evergreen/server/updates"
 	"github.com/caddy-evergreen/evergreen/wire"
@@ -51,7 +53,7 @@ type updateService struct {
 }
 
 // newUpdateService opens what flow B keeps below config.Data, and starts nothing.
-func newUpdateService(ctx context.Context, config Config, log *slog.Logger, registry prometheus.Registerer) (_ *updateService, err error) {
+func newUpdateService(ctx context.Context, config Config, plugins release.Modules, log *slog.Logger, registry prometheus.Registerer) (_ *updateService, err error) {
 	u := &updateService{config: config, log: log, planners: map[string]*plan.Planner{}}
 	defer func() {
 		if err != nil {
@@ -62,7 +64,7 @@ func newUpdateService(ctx context.Context, config Config, log *slog.Logger, regi
 	if u.db, err = control.Open(ctx, c.Control); err != nil {
 		return nil, err
 	}
-	if u.releases, err = openReleases(ctx, c, u.db, log, registry); err != nil {
+	if u.releases, err = openReleases(ctx, c, u.db, plugins, log, registry); err != nil {
 		return nil, err
 	}
 	if u.kept, err = plan.OpenKept(ctx, u.db); err != nil {
@@ -150,6 +152,21 @@ func (p publisher) Publish(ctx context.Context, b artifact.Build, executable str
 	return err
 }
 
+// keysPassphrase is what the online keys are encrypted with; nil if they are not.
+func keysPassphrase(getenv func(string) string) ([]byte, error) {
+	if file := getenv("EVERGREEN_KEYS_PASSPHRASE_FILE"); file != "" {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			return nil, fmt.Errorf("reading the keys' passphrase: %w", err)
+		}
+		return bytes.TrimRight(b, "\r\n"), nil
+	}
+	if p := getenv("EVERGREEN_KEYS_PASSPHRASE"); p != "" {
+		return []byte(p), nil
+	}
+	return nil, nil
+}
+
 // Register adds all paths of flow B.
 func (u *updateService) Register(mux *http.ServeMux) error {
 	answers, err := updates.New(updates.Config{
@@ -161,7 +178,7 @@ func (u *updateService) Register(mux *http.ServeMux) error {
 	}
 	answers.Register(mux)
 	u.releases.Register(mux)
-	(&rollout.API{Rollouts: u.rollouts, Authorize: u.releases.authorize, Logger: u.log}).Register(mux)
+	(&rollout.API{Rollouts: u.rollouts, Authorize: u.releases.Authorize, Logger: u.log}).Register(mux)
 	planner, err := u.planner(nil)
 	if err != nil {
 		return err
