@@ -118,8 +118,8 @@ func (a *answers) put(e *encoded) {
 }
 
 // once makes an answer for all who ask for it at the same time. It goes on when
-// an asker leaves, since others may wait.
-func (a *answers) once(ctx context.Context, q question, f func(context.Context) (*encoded, error)) (*encoded, error) {
+// an asker leaves, or has waited long, since others may wait.
+func (a *answers) once(ctx context.Context, q question, wait time.Duration, f func(context.Context) (*encoded, error)) (*encoded, error) {
 	a.mu.Lock()
 	m := a.going[q]
 	if m == nil {
@@ -137,9 +137,13 @@ func (a *answers) once(ctx context.Context, q question, f func(context.Context) 
 		}()
 	}
 	a.mu.Unlock()
+	long := time.NewTimer(wait)
+	defer long.Stop()
 	select {
 	case <-m.done:
 		return m.e, m.err
+	case <-long.C:
+		return nil, errPlanning
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}

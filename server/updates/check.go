@@ -14,11 +14,18 @@ import (
 	"github.com/caddy-evergreen/evergreen/wire"
 )
 
-// planTime bounds what one check may take.
-const planTime = 25 * time.Second
+// A plan that nobody asked for before may have to fetch hundreds of go.mod
+// files: who asks waits for waitTime, and finds the answer when asking again,
+// since planning goes on for planTime.
+const (
+	waitTime = 20 * time.Second
+	planTime = 10 * time.Minute
+)
 
-// errBusy is answered when too many plans wait.
-var errBusy = errors.New("too many new checks at once")
+var (
+	errBusy     = errors.New("too many new checks at once")
+	errPlanning = errors.New("the plan is being made")
+)
 
 // A bad check is the asker's to mend.
 type bad struct{ error }
@@ -41,7 +48,7 @@ func (u *Updates) check(w http.ResponseWriter, r *http.Request) {
 	q, generation, now := questionOf(body, held), u.cfg.Generation(), time.Now()
 	e := u.answers.get(q, generation, now)
 	if e == nil {
-		if e, err = u.answers.once(r.Context(), q, func(ctx context.Context) (*encoded, error) {
+		if e, err = u.answers.once(r.Context(), q, u.wait, func(ctx context.Context) (*encoded, error) {
 			return u.make(ctx, q, generation, body, held)
 		}); err != nil {
 			u.fail(w, r, err)
@@ -103,6 +110,9 @@ func (u *Updates) fail(w http.ResponseWriter, r *http.Request, err error) {
 		p = wire.Problem{Status: http.StatusBadRequest, Title: "the check is refused", Detail: err.Error()}
 	case r.Context().Err() != nil:
 		return // nobody is listening
+	case errors.Is(err, errPlanning):
+		p = wire.Problem{Status: http.StatusServiceUnavailable, Title: "the plan is being made", Detail: "Nobody asked for this build before. Ask again when Retry-After says."}
+		w.Header().Set("Retry-After", strconv.FormatInt(int64(jitter(buildRetry)/time.Second), 10))
 	case errors.Is(err, errBusy), errors.Is(err, context.DeadlineExceeded):
 		p = wire.Problem{Status: http.StatusServiceUnavailable, Title: "the service is busy", Detail: "Ask again when Retry-After says."}
 		w.Header().Set("Retry-After", strconv.FormatInt(int64(jitter(2*time.Minute)/time.Second), 10))

@@ -71,6 +71,7 @@ type Updates struct {
 	answers *answers
 	turns   chan struct{} // held while planning
 	waiting chan struct{} // held while waiting for a turn, and planning
+	wait    time.Duration // for how long an asker waits
 }
 
 // New makes the endpoint.
@@ -95,7 +96,7 @@ func New(cfg Config) (*Updates, error) {
 	}
 	return &Updates{
 		cfg: cfg, answers: newAnswers(),
-		turns: make(chan struct{}, cfg.Planning), waiting: make(chan struct{}, 11*cfg.Planning),
+		turns: make(chan struct{}, cfg.Planning), waiting: make(chan struct{}, 11*cfg.Planning), wait: waitTime,
 	}, nil
 }
 

@@ -231,6 +231,30 @@ func TestBusy(t *testing.T) {
 	}
 }
 
+// Who asks for what takes long is told to ask again, and then finds the answer.
+func TestLong(t *testing.T) {
+	s := &service{slow: make(chan struct{})}
+	s.built.Store(true)
+	u, err := New(Config{Plan: s.plan, Builds: s, Generation: func() string { return "" }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.wait = time.Millisecond
+	ask := func() *httptest.ResponseRecorder {
+		w := httptest.NewRecorder()
+		u.check(w, httptest.NewRequestWithContext(t.Context(), http.MethodPost, wire.PathCheck, bytes.NewReader(question1(wire.ScopeAll))))
+		return w
+	}
+	if w := ask(); w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), "being made") || w.Header().Get("Retry-After") == "" {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	close(s.slow)
+	u.wait = time.Minute
+	if w := ask(); w.Code != http.StatusOK || s.plans.Load() != 1 {
+		t.Errorf("%d %s after %d plans", w.Code, w.Body, s.plans.Load())
+	}
+}
+
 func TestRefused(t *testing.T) {
 	srv := start(t, &service{})
 	for name, body := range map[string]string{
