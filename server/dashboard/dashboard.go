@@ -63,6 +63,9 @@ type Config struct {
 	Privacy Privacy
 	// Campaigns is asked for them; nil means that there are none.
 	Campaigns Campaigns
+	// Updates gives what is known of releases and vulnerabilities now; nil
+	// means that there are no pages of them.
+	Updates func() Updates
 }
 
 // A Dashboard answers requests. It keeps no state but a short-lived cache.
@@ -150,6 +153,9 @@ func (d *Dashboard) table() []route {
 		{path: "/api/v1/instance/{id}/query", api: true, private: true, handle: d.apiInstanceQuery},
 		{path: "/api/v1/instance/{id}/quantiles", api: true, private: true, handle: d.apiInstanceQuantiles},
 		{path: "/api/v1/openapi.json", api: true, handle: d.apiOpenAPI},
+	}
+	if d.cfg.Updates != nil {
+		routes = append(routes, route{path: "/releases", handle: d.releasesPage}, route{path: "/advisories", handle: d.advisoriesPage})
 	}
 	for _, t := range topics {
 		routes = append(routes, route{path: t.Path, handle: d.topic(t)})

@@ -24,6 +24,7 @@ type page struct {
 	Ranges     []rangeLink
 	Topics     []topic
 	Nav        string // what the navigation calls this page
+	Updates    bool   // are there pages of releases and advisories?
 	Body       any
 }
 
@@ -34,7 +35,7 @@ type rangeLink struct {
 }
 
 func (d *Dashboard) render(w http.ResponseWriter, r *http.Request, name string, p page, status int) error {
-	p.Deployment, p.Topics, p.Nav = d.cfg.Name, topics, p.Title
+	p.Deployment, p.Topics, p.Nav, p.Updates = d.cfg.Name, topics, p.Title, d.cfg.Updates != nil
 	t, err := d.assets.templates()
 	if err != nil {
 		return err
