@@ -14,7 +14,6 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-evergreen/evergreen/attacks"
-	"github.com/caddy-evergreen/evergreen/clienthello"
 	"github.com/caddy-evergreen/evergreen/recorder"
 	"github.com/caddy-evergreen/evergreen/wire"
 )
@@ -22,8 +21,9 @@ import (
 // An attackWatch is the process's watcher of attacks, and what it is told.
 type attackWatch struct {
 	*attacks.Watcher
-	seed maphash.Seed // of User-Agents' hashes
-	off  attackOff
+	seed         maphash.Seed // of User-Agents' hashes
+	fingerprints *fingerprints
+	off          attackOff
 }
 
 // attackOff is what the newest settings switch off.
@@ -33,7 +33,7 @@ type attackOff struct{ all, incidents, networks atomic.Bool }
 const stepsPerWindow = 5
 
 func newAttackWatch(rec *recorder.Recorder, timing wire.Timing, now time.Time) *attackWatch {
-	a := &attackWatch{seed: maphash.MakeSeed()}
+	a := &attackWatch{seed: maphash.MakeSeed(), fingerprints: newFingerprints()}
 	a.Watcher = attacks.New(attacks.Options{
 		Recorder: rec,
 		Step:     max(timing.Window/stepsPerWindow, time.Second),
@@ -142,18 +142,6 @@ func (s *site) active(nc net.Conn) {
 			w.active.Store(true)
 		}
 	}
-}
-
-// A fingerprint is a ClientHello as the watcher knows it.
-type fingerprint struct {
-	hash  uint64     // of its JA4, never 0
-	known wire.Value // of wire.JA4
-}
-
-func (a *attackWatch) fingerprint(h *clienthello.Hello) fingerprint {
-	var space [48]byte
-	ja4 := h.AppendJA4(space[:0])
-	return fingerprint{maphash.Bytes(a.seed, ja4) | 1, wire.JA4Value(ja4)}
 }
 
 // greeted notes the connection's ClientHello.

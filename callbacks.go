@@ -37,8 +37,9 @@ type site struct {
 	errorRoutes bool        // the user has error routes
 	outermost   atomic.Bool // HTTP/1 and HTTP/2 requests are measured around http.Server's handler
 	swap        sync.Once
-	conns       sync.Map // net.Conn → *conn, open TCP and unix connections
-	quic        sync.Map // net.Addr → *conn, open QUIC connections that had a request, see quicConn
+	policy      atomic.Pointer[readPolicy] // the latest that a response had
+	conns       sync.Map                   // net.Conn → *conn, open TCP and unix connections
+	quic        sync.Map                   // net.Addr → *conn, open QUIC connections that had a request, see quicConn
 }
 
 // siteOf makes a server's site, or finds the one that a handler of the server

@@ -2,6 +2,7 @@ package evergreen
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io"
 	"net"
@@ -29,6 +30,8 @@ func countFailure(rec *recorder.Recorder, s *sight, err error, library wire.Valu
 		if number, of := alertOf(err); of == alertOfClient && !s.alerted {
 			s.alerted, s.alertIn = true, number
 		} else if of == alertOfServer && !s.alerting && !s.alerted { // else it is what crypto/tls makes of an alert in the clear
+			s.alerting, s.alertOut = true, number
+		} else if number, ok := alertToCertificate(err); ok && !s.alerting && !s.alerted {
 			s.alerting, s.alertOut = true, number
 		}
 	}
@@ -60,6 +63,26 @@ func alertOf(err error) (number uint8, side wire.Value) {
 	}
 	return 0, 0
 }
+
+// alertToCertificate is the alert that crypto/tls raises when it does not accept a
+// client's certificate. Over TLS 1.3 that is encrypted, and the error does not have it.
+func alertToCertificate(err error) (number uint8, ok bool) {
+	var refused *tls.CertificateVerificationError
+	if !errors.As(err, &refused) {
+		return 116, err != nil && strings.Contains(err.Error(), noClientCertificate)
+	}
+	var authority x509.UnknownAuthorityError
+	var invalid x509.CertificateInvalidError
+	switch {
+	case errors.As(refused.Err, &authority):
+		return 48, true
+	case errors.As(refused.Err, &invalid) && invalid.Reason == x509.Expired:
+		return 45, true
+	}
+	return 42, true
+}
+
+const noClientCertificate = "client didn't provide a certificate"
 
 // failureOf names the cause, of wire.TLSFailure.
 func failureOf(s *sight, err error) string {
@@ -158,7 +181,7 @@ func serversError(err error) string {
 		{"no certificates configured", "no_certificate"},
 		{"no server TLS configuration available", "no_policy"},
 		{"dropping connection", "dropped_by_policy"},
-		{"didn't provide a certificate", "client_certificate"},
+		{noClientCertificate, "client_certificate"},
 		{"failed to verify certificate", "client_certificate"},
 		{"failed to parse certificate from client", "client_certificate"},
 		{"SSLv2", "sslv2"},

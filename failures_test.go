@@ -3,12 +3,20 @@ package evergreen
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"io"
+	"math/big"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -199,4 +207,101 @@ func wantAnyLibrary(t *testing.T, want map[string]float64) {
 		time.Sleep(10 * time.Millisecond)
 	}
 	t.Errorf("want %v, got %v", want, got)
+}
+
+// Over TLS 1.3 the server's alert to a client's certificate is encrypted, and
+// told by the error only.
+func TestClientCertificates(t *testing.T) {
+	now := time.Now()
+	ca := clientPair(t, nil, x509.ExtKeyUsageAny, now.Add(time.Hour))
+	file := filepath.Join(t.TempDir(), "ca.crt")
+	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ca.Certificate[0]}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	good := clientPair(t, &ca, x509.ExtKeyUsageClientAuth, now.Add(time.Hour))
+	late := clientPair(t, &ca, x509.ExtKeyUsageClientAuth, now.Add(-time.Minute))
+	servers := clientPair(t, &ca, x509.ExtKeyUsageServerAuth, now.Add(time.Hour))
+	stranger := clientPair(t, nil, x509.ExtKeyUsageAny, now.Add(time.Hour))
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		for _, test := range []struct {
+			name  string
+			given *tls.Certificate
+			alert map[uint16]string
+		}{
+			{"good", &good, nil},
+			{"none", nil, map[uint16]string{tls.VersionTLS12: "handshake_failure", tls.VersionTLS13: "certificate_required"}},
+			{"by another authority", &stranger, map[uint16]string{tls.VersionTLS12: "unknown_ca", tls.VersionTLS13: "unknown_ca"}},
+			{"expired", &late, map[uint16]string{tls.VersionTLS12: "certificate_expired", tls.VersionTLS13: "certificate_expired"}},
+			{"for servers", &servers, map[uint16]string{tls.VersionTLS12: "bad_certificate", tls.VersionTLS13: "bad_certificate"}},
+		} {
+			t.Run(tls.VersionName(version)+"/"+test.name, func(t *testing.T) {
+				port := freePort(t)
+				mustLoad(t, adapt(t, fmt.Sprintf(`{
+	https_port %s
+	skip_install_trust
+	auto_https disable_redirects
+}
+https://localhost {
+	bind 127.0.0.1
+	tls {
+		client_auth {
+			mode require_and_verify
+			trust_pool file %s
+		}
+	}
+	respond fine
+}`, port, file)))
+				config := insecure.Clone()
+				config.MinVersion, config.MaxVersion = version, version
+				config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+					if test.given == nil {
+						return new(tls.Certificate), nil
+					}
+					return test.given, nil // whatever the server asked for
+				}
+				conn, err := net.Dial("tcp", "127.0.0.1:"+port)
+				if err != nil {
+					t.Fatal(err)
+				}
+				secure := tls.Client(conn, config)
+				if err := secure.Handshake(); err == nil && test.alert != nil {
+					_, _ = secure.Read(make([]byte, 1)) // TLS 1.3: the client is done before the server refuses
+				}
+				secure.Close()
+				want := map[string]float64{}
+				if alert := test.alert[version]; alert != "" {
+					want["tls_failures{failure=client_certificate,tls_library=*}"] = 1
+					want["tls_alerts{alert="+alert+",side=server,tls_library=*}"] = 1
+				}
+				eventually(t, "the connection ended", func() bool { return len(counts(t, "connections")) > 0 })
+				wantAnyLibrary(t, want)
+			})
+		}
+	}
+}
+
+// clientPair makes a certificate, signed by itself if there is no authority.
+func clientPair(t *testing.T, by *tls.Certificate, usage x509.ExtKeyUsage, until time.Time) tls.Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: rand.Text()}, NotBefore: time.Now().Add(-time.Hour), NotAfter: until,
+		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{usage}, IsCA: by == nil, BasicConstraintsValid: true,
+	}
+	parent, signer := template, key
+	if by != nil {
+		parent, signer = by.Leaf, by.PrivateKey.(*ecdsa.PrivateKey)
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), signer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}
 }

@@ -82,6 +82,14 @@ type glimpse struct {
 	ech, pq bool // offered
 }
 
+func glimpseOf(h *clienthello.Hello) glimpse {
+	g := glimpse{library: libraryUnknown, had: true, sni: h.ServerName != "", ech: h.ECH}
+	for _, group := range h.Groups {
+		g.pq = g.pq || wire.PostQuantum(group)
+	}
+	return g
+}
+
 // countHello counts a connection's hello. A nil client is one that is unknown.
 func countHello(rec *recorder.Recorder, h *clienthello.Hello, malformed bool, client *clients.Client) glimpse {
 	family := familyUnknown
@@ -89,10 +97,7 @@ func countHello(rec *recorder.Recorder, h *clienthello.Hello, malformed bool, cl
 		family = client.Family()
 	}
 	rec.Hello(h, malformed, family)
-	g := glimpse{library: libraryUnknown, had: true, sni: h.ServerName != "", ech: h.ECH}
-	for _, group := range h.Groups {
-		g.pq = g.pq || wire.PostQuantum(group)
-	}
+	g := glimpseOf(h)
 	if malformed || h.Transport == clienthello.QUIC {
 		return g // a judgement needs what only the raw hello has
 	}
@@ -156,10 +161,18 @@ func (c *conn) countHello(client *clients.Client) (g glimpse) {
 	if p == nil {
 		return g
 	}
-	if s.hello != helloNone {
-		g = countHello(c.site.rec, &p.hello, s.hello == helloBroken, client)
-		c.watch.greeted(c.site.app.proc.attacks.fingerprint(&p.hello))
+	if s.hello == helloNone {
+		p.free()
+		return g
 	}
+	c.watch.greeted(c.site.app.proc.attacks.fingerprints.of(&p.hello))
+	if client != nil {
+		g = glimpseOf(&p.hello)
+		p.hello.ServerName = sniMark(p.hello.ServerName)
+		c.site.app.proc.hellos.put(heldHello{p, s.hello == helloBroken, *client})
+		return g
+	}
+	g = countHello(c.site.rec, &p.hello, s.hello == helloBroken, nil)
 	p.free()
 	return g
 }

@@ -3,7 +3,6 @@ package evergreen
 import (
 	"net/http"
 	"net/netip"
-	"time"
 
 	"github.com/caddy-evergreen/evergreen/hsts"
 	"github.com/caddy-evergreen/evergreen/wire"
@@ -62,7 +61,7 @@ func (x *exchange) strictTransport() {
 		if !x.wrote && !x.hijacked {
 			x.policy, x.hasPolicy = firstPolicy(x.Header())
 		}
-		p, given = countPolicy(rec, x.policy, x.hasPolicy)
+		p, given = x.site.countPolicy(x.policy, x.hasPolicy)
 	}
 	if !given && memory.Empty() {
 		return
@@ -77,7 +76,7 @@ func (x *exchange) strictTransport() {
 	if err != nil {
 		return // a unix socket's
 	}
-	now := time.Now()
+	now := x.start.Add(x.q.Duration)
 	client := memory.Client(from.Addr(), x.q.UserAgent)
 	if !secure {
 		if bound, first := memory.Plain(client, x.host, now); bound {
@@ -85,8 +84,9 @@ func (x *exchange) strictTransport() {
 		}
 		return
 	}
+	family := rec.Family(x.q.UserAgent)
 	if memory.Bound(client, x.host, now) {
-		rec.Add(wire.HSTSTLSAfter, wire.Dims{rec.Family(x.q.UserAgent)}, 1)
+		rec.Add(wire.HSTSTLSAfter, wire.Dims{family}, 1)
 	}
 	if !given {
 		return
@@ -94,9 +94,9 @@ func (x *exchange) strictTransport() {
 	what, evicted := memory.Give(client, x.host, p, now)
 	switch what {
 	case hsts.First, hsts.Again:
-		rec.Add(wire.HSTSGiven, wire.Dims{rec.Family(x.q.UserAgent), occasion(what == hsts.First)}, 1)
+		rec.Add(wire.HSTSGiven, wire.Dims{family, occasion(what == hsts.First)}, 1)
 	case hsts.Removed:
-		rec.Add(wire.HSTSGiven, wire.Dims{rec.Family(x.q.UserAgent), occasionGone}, 1)
+		rec.Add(wire.HSTSGiven, wire.Dims{family, occasionGone}, 1)
 	}
 	if evicted {
 		rec.Add(wire.HSTSEvictions, wire.Dims{}, 1)
@@ -110,28 +110,44 @@ func occasion(first bool) wire.Value {
 	return occasionAgain
 }
 
-// countPolicy counts a response over TLS by its header, and reads that.
-func countPolicy(rec interface {
-	Add(wire.MetricID, wire.Dims, uint64)
-}, value string, has bool) (p hsts.Policy, ok bool) {
-	if !has {
-		rec.Add(wire.HSTSPolicies, wire.Dims{maxAgeNone}, 1)
-		return p, false
-	}
-	if p, ok = hsts.Parse(value); !ok {
-		rec.Add(wire.HSTSPolicies, wire.Dims{maxAgeInvalid}, 1)
-		return p, false
+// A readPolicy is a Strict-Transport-Security header and what it says.
+type readPolicy struct {
+	value  string
+	policy hsts.Policy
+	ok     bool
+	dims   wire.Dims // of wire.HSTSPolicies
+}
+
+func readPolicyOf(value string) *readPolicy {
+	r := &readPolicy{value: value, dims: wire.Dims{maxAgeInvalid}}
+	if r.policy, r.ok = hsts.Parse(value); !r.ok {
+		return r
 	}
 	// The first value of both dimensions is yes, the second no.
-	d := wire.Dims{maxAgeOf(p.MaxAge), 2, 2}
-	if p.IncludeSubDomains {
-		d[1] = 1
+	r.dims = wire.Dims{maxAgeOf(r.policy.MaxAge), 2, 2}
+	if r.policy.IncludeSubDomains {
+		r.dims[1] = 1
 	}
-	if p.Preload {
-		d[2] = 1
+	if r.policy.Preload {
+		r.dims[2] = 1
 	}
-	rec.Add(wire.HSTSPolicies, d, 1)
-	return p, true
+	return r
+}
+
+// countPolicy counts a response over TLS by its header, and reads that. The one
+// read last is kept: a site's responses mostly have the same.
+func (s *site) countPolicy(value string, has bool) (p hsts.Policy, ok bool) {
+	if !has {
+		s.rec.Add(wire.HSTSPolicies, wire.Dims{maxAgeNone}, 1)
+		return p, false
+	}
+	r := s.policy.Load()
+	if r == nil || r.value != value {
+		r = readPolicyOf(value)
+		s.policy.Store(r)
+	}
+	s.rec.Add(wire.HSTSPolicies, r.dims, 1)
+	return r.policy, r.ok
 }
 
 // throughProxy reports whether a request says that it was forwarded: then its

@@ -17,13 +17,6 @@ import (
 	"github.com/caddy-evergreen/evergreen/wire"
 )
 
-// discard is a response that nobody reads.
-type discard struct{ header http.Header }
-
-func (d discard) Header() http.Header         { return d.header }
-func (d discard) Write(b []byte) (int, error) { return len(b), nil }
-func (d discard) WriteHeader(int)             {}
-
 // TestMemoryUnderAttack sends a million requests, each from another source, with
 // another ClientHello, User-Agent, host and path, half of them over TLS where
 // they are given HSTS. All that a process keeps must stay within the budget of

@@ -37,6 +37,7 @@ type process struct {
 	facts   *inventory.Collector
 	started time.Time
 	hsts    *hsts.Memory
+	hellos  *helloQueue
 	admin   adminErrors
 
 	certificates certificates
@@ -65,6 +66,8 @@ func newProcess(s settings) (*process, error) {
 		timing: s.Timing, started: now, hsts: hsts.New(now),
 		facts: inventory.New("/", os.Getenv).WithPlugins(builtFrom(BuildSpec).plugins()), fallbacks: map[string]string{},
 	}
+	p.hellos = &helloQueue{rec: rec}
+	rec.BeforeReading(p.hellos.flush)
 	p.onWindow(p.observeCertificates)
 	gauges := newGauges(rec, now)
 	p.onWindow(func(now time.Time) {

@@ -89,7 +89,7 @@ type quicHello struct {
 // count counts the hello at the first call.
 func (q *quicHello) count(p *process, client *clients.Client) (glimpse, fingerprint) {
 	q.once.Do(func() {
-		q.fingerprint = p.attacks.fingerprint(q.hello)
+		q.fingerprint = p.attacks.fingerprints.of(q.hello)
 		q.seen = countHello(p.rec, q.hello, false, client)
 		q.hello = nil
 	})

@@ -137,7 +137,6 @@ func (t *tap) look(b []byte, in bool) {
 	if t.done.Load() {
 		return
 	}
-	now := time.Time{}
 	if in {
 		if t.sight.first.IsZero() {
 			t.sight.first = time.Now()
@@ -148,7 +147,6 @@ func (t *tap) look(b []byte, in bool) {
 		t.readIn(b)
 		t.in.feed(b)
 		t.sight.alerted, t.sight.alertIn = t.in.alerted, t.in.alert
-		now = time.Now()
 	} else {
 		t.sight.bytesOut += int64(len(b))
 		t.readOut(b)
@@ -160,10 +158,7 @@ func (t *tap) look(b []byte, in bool) {
 		t.done.Store(true)
 	case t.in.application || t.in.finished && t.out.finished:
 		// TLS 1.3: the client's Finished; before: both.
-		if now.IsZero() {
-			now = time.Now()
-		}
-		t.sight.complete = now
+		t.sight.complete = time.Now()
 		t.done.Store(true)
 	}
 }

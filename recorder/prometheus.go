@@ -54,6 +54,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 }
 
 func (c *collector) Collect(ch chan<- prometheus.Metric) {
+	c.r.late()
 	for _, m := range c.metrics() {
 		ch <- m
 	}

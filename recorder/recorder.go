@@ -49,11 +49,18 @@ type Recorder struct {
 
 	inFlight, open gauge
 
+	late func() // counts what is late, see BeforeReading
+
 	mu     sync.Mutex // guards what follows and serialises readers of windows
 	start  time.Time  // of the open window
 	closed []uint64   // the words as they were when the last window was closed
 	buffer []uint64   // of read: the words of one metric
 }
+
+// BeforeReading has f called before the counters are read, for a window or for
+// Prometheus: what f counts is in what is read. It is to be called once, before
+// anything is recorded or read; f must not read.
+func (r *Recorder) BeforeReading(f func()) { r.late = f }
 
 // New makes a recorder whose first window is the one that is open now. It
 // starts nothing.
@@ -75,6 +82,7 @@ func New(o Options) (*Recorder, error) {
 		start:   o.Timing.WindowStart(o.Now()),
 		closed:  make([]uint64, l.words),
 		buffer:  make([]uint64, l.widest),
+		late:    func() {},
 	}
 	n := maxStripes
 	if runtime.GOMAXPROCS(0) == 1 {

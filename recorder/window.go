@@ -10,6 +10,7 @@ import (
 // lies in. A window in which nothing was counted is returned too, without
 // series: it says that the instance ran.
 func (r *Recorder) Close(now time.Time) []*wire.Window {
+	r.late()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	start := r.timing.WindowStart(now)
@@ -28,6 +29,7 @@ func (r *Recorder) Close(now time.Time) []*wire.Window {
 // stays open; what is still counted for it is returned by the next close, in
 // another window with the same start.
 func (r *Recorder) ClosePartial(now time.Time) *wire.Window {
+	r.late()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if start := r.timing.WindowStart(now); start.Before(r.start) {
@@ -41,6 +43,7 @@ func (r *Recorder) ClosePartial(now time.Time) *wire.Window {
 
 // Peek returns what Close would, were the open window to end now, and closes nothing.
 func (r *Recorder) Peek(now time.Time) *wire.Window {
+	r.late()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	start := r.start

@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -168,7 +167,7 @@ func TestE2EInterception(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := b.Open(t.Context(), dir, ca, route, "/"); err != nil {
+			if err := b.Open(t.Context(), dir, ca, programs.Page{Route: route, Path: "/"}); err != nil {
 				t.Errorf("%s through %s: %v", b.Name, i.Name, err)
 			}
 			os.RemoveAll(dir)
@@ -215,130 +214,4 @@ func TestE2EInterception(t *testing.T) {
 		}
 		return nil
 	})
-}
-
-// TestE2EClients has each client ask a Caddy whose certificate it can accept,
-// and others that it has to refuse.
-func TestE2EClients(t *testing.T) {
-	exe := caddyWith(t, caddyVersions[len(caddyVersions)-1])
-	ca, stranger := newAuthority(t), newAuthority(t)
-	_, leaf, err := ca.Leaf(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	expired, err := ca.LeafFor(t.TempDir(), "localhost", time.Now().Add(-time.Hour))
-	if err != nil {
-		t.Fatal(err)
-	}
-	more, err := testbed.PickPorts()
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := startCaddyFor(t, exe, ca, func(p testbed.Ports) string {
-		return "{\n" + p.Globals() + "}\n" + fmt.Sprintf(`
-localhost {
-	tls %[1]s %[1]s
-	respond "hello"
-}
-https://localhost:%[2]d {
-	tls %[3]s %[3]s
-	respond "late"
-}
-https://localhost:%[4]d {
-	tls %[1]s %[1]s {
-		protocols tls1.3
-	}
-	respond "new"
-}
-`, leaf, more.HTTP, expired, more.HTTPS)
-	})
-	port := strconv.Itoa(c.Ports.HTTPS)
-
-	library := map[string]string{"curl": "openssl", "wget": "gnutls", "gnutls-cli": "gnutls", "openssl": "openssl", "node": "openssl", "python": "openssl", "java": "java"}
-	// How each library says that it does not accept a certificate. Java has one
-	// alert for all reasons. Programs with GnuTLS complete the handshake, look at
-	// the certificate then, and close: no failure of a handshake, but a connection
-	// without a request.
-	refusal := func(tool, alert string) string {
-		switch library[tool] {
-		case "java":
-			return "client_certificate_unknown"
-		case "gnutls":
-			return ""
-		}
-		return alert
-	}
-	for _, tool := range programs.Tools() {
-		before := counted(t, c, "tls.libraries", "tls_library")
-		if err := tool.Get(t.Context(), t.TempDir(), ca.CertFile, port, "/"); err != nil {
-			t.Errorf("%s: %v", tool.Name, err)
-		}
-		got := since(before, counted(t, c, "tls.libraries", "tls_library"))
-		if want := library[tool.Name]; !maps.Equal(got, map[string]uint64{want: 1}) {
-			t.Errorf("%s looks like %s, want %s", tool.Name, show(got), want)
-		}
-
-		for _, refused := range []struct{ why, caFile, port, alert string }{
-			{"unknown authority", stranger.CertFile, port, "client_unknown_ca"},
-			{"expired", ca.CertFile, strconv.Itoa(more.HTTP), "client_certificate_expired"},
-		} {
-			failures, ended := counted(t, c, "tls.failures", "failure"), sum(counted(t, c, "connections", "protocol"))
-			if err := tool.Get(t.Context(), t.TempDir(), refused.caFile, refused.port, "/"); err == nil {
-				t.Errorf("%s accepts a certificate: %s", tool.Name, refused.why)
-				continue
-			}
-			want := map[string]uint64{}
-			if cause := refusal(tool.Name, refused.alert); cause != "" {
-				want[cause] = 1
-			}
-			eventually(t, 10*time.Second, func() error {
-				if sum(counted(t, c, "connections", "protocol")) == ended {
-					return fmt.Errorf("%s, %s: the connection has not ended", tool.Name, refused.why)
-				}
-				return nil
-			})
-			if got := since(failures, counted(t, c, "tls.failures", "failure")); !maps.Equal(got, want) {
-				t.Errorf("%s, %s: counted as %s, want %s", tool.Name, refused.why, show(got), show(want))
-			}
-		}
-	}
-
-	for _, f := range []struct {
-		why  string
-		do   func() error
-		want []string
-	}{
-		{"no common version", func() error {
-			return exec.CommandContext(t.Context(), "openssl", "s_client", "-tls1_2", "-connect", "127.0.0.1:"+strconv.Itoa(more.HTTPS)).Run()
-		}, []string{"no_common_version"}},
-		{"a suite that nobody has", func() error {
-			return exec.CommandContext(t.Context(), "openssl", "s_client", "-tls1_2", "-cipher", "DHE-RSA-AES128-SHA@SECLEVEL=0", "-connect", "127.0.0.1:"+port).Run()
-		}, []string{"no_common_suite"}},
-		{"plain HTTP", func() error {
-			return exec.CommandContext(t.Context(), "curl", "-sf", "--noproxy", "*", "http://127.0.0.1:"+port+"/").Run()
-		}, []string{"plain_http"}},
-		{"an unknown name", func() error {
-			return exec.CommandContext(t.Context(), "openssl", "s_client", "-servername", "elsewhere.test", "-connect", "127.0.0.1:"+port).Run()
-		}, []string{"no_certificate"}},
-		{"no word", func() error {
-			conn, err := net.Dial("tcp", "127.0.0.1:"+port)
-			if err == nil {
-				conn.Close()
-				err = fmt.Errorf("as wanted")
-			}
-			return err
-		}, []string{"connect_and_close"}},
-	} {
-		before := counted(t, c, "tls.failures", "failure")
-		if err := f.do(); err == nil {
-			t.Errorf("%s: no error", f.why)
-		}
-		eventually(t, 10*time.Second, func() error {
-			got := since(before, counted(t, c, "tls.failures", "failure"))
-			if want := (map[string]uint64{f.want[0]: 1}); !maps.Equal(got, want) {
-				return fmt.Errorf("%s is counted as %s, want %s", f.why, show(got), show(want))
-			}
-			return nil
-		})
-	}
 }

@@ -32,8 +32,9 @@ func NewAuthority(dir string) (*Authority, error) {
 	}
 	now := time.Now()
 	template := &x509.Certificate{
-		SerialNumber:          big.NewInt(now.UnixNano()),
-		Subject:               pkix.Name{CommonName: "Evergreen's tests", Organization: []string{"Evergreen"}},
+		SerialNumber: big.NewInt(now.UnixNano()),
+		// A name of its own: another authority with this one's name would be a false one, not an unknown one.
+		Subject:               pkix.Name{CommonName: fmt.Sprintf("Evergreen's tests %x", now.UnixNano()), Organization: []string{"Evergreen"}},
 		NotBefore:             now.Add(-72 * time.Hour),
 		NotAfter:              now.Add(48 * time.Hour),
 		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign | x509.KeyUsageDigitalSignature,
@@ -70,6 +71,15 @@ func (a *Authority) Leaf(dir string) (cert tls.Certificate, file string, err err
 // LeafFor makes a certificate for a name that is good until then, and writes it,
 // with its key, to a file in dir.
 func (a *Authority) LeafFor(dir, name string, until time.Time) (file string, err error) {
+	return a.leaf(dir, name, until, x509.ExtKeyUsageServerAuth)
+}
+
+// ClientLeaf makes a certificate for a client and writes it, with its key, to a file in dir.
+func (a *Authority) ClientLeaf(dir string) (file string, err error) {
+	return a.leaf(dir, "client", time.Now().Add(24*time.Hour), x509.ExtKeyUsageClientAuth)
+}
+
+func (a *Authority) leaf(dir, name string, until time.Time, usage x509.ExtKeyUsage) (file string, err error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return "", err
@@ -82,7 +92,7 @@ func (a *Authority) LeafFor(dir, name string, until time.Time) (file string, err
 		NotBefore:    now.Add(-48 * time.Hour),
 		NotAfter:     until,
 		KeyUsage:     x509.KeyUsageDigitalSignature,
-		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		ExtKeyUsage:  []x509.ExtKeyUsage{usage},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, a.Cert, key.Public(), a.Key)
 	if err != nil {

@@ -10,10 +10,29 @@ import (
 	"time"
 )
 
-// A Browser opens a page over a route and ends.
+// A Page is what a Browser opens. It is always of localhost: that is the name in
+// the certificates.
+type Page struct {
+	Route
+	Path  string
+	Plain bool // http instead of https
+	TLS12 bool // TLS 1.3 may not be spoken
+	QUIC  bool // HTTP/3 without having been told that there is one; Chromium only
+}
+
+func (p Page) url() string {
+	scheme := "https"
+	if p.Plain {
+		scheme = "http"
+	}
+	return scheme + "://localhost:" + portOf(p.Addr) + p.Path
+}
+
+// A Browser opens a page and ends. It trusts the authority; what it shows instead of a
+// page whose certificate it refuses is no error.
 type Browser struct {
 	Name string
-	Open func(ctx context.Context, dir string, ca *Authority, r Route, path string) error
+	Open func(ctx context.Context, dir string, ca *Authority, p Page) error
 }
 
 // Browsers are the ones that Debian has.
@@ -21,34 +40,30 @@ func Browsers() []Browser {
 	return []Browser{{"chromium", chromium}, {"firefox", firefox}}
 }
 
-func chromium(ctx context.Context, dir string, _ *Authority, r Route, path string) error {
+func chromium(ctx context.Context, dir string, ca *Authority, p Page) error {
 	args := []string{"--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-		"--user-data-dir=" + dir, "--ignore-certificate-errors", "--dump-dom", "--timeout=20000"}
-	if r.Proxy != "" {
-		args = append(args, "--proxy-server="+r.Proxy, "--proxy-bypass-list=<-loopback>")
+		"--user-data-dir=" + filepath.Join(dir, "profile"), "--dump-dom", "--timeout=20000"}
+	if p.Proxy != "" {
+		args = append(args, "--proxy-server="+p.Proxy, "--proxy-bypass-list=<-loopback>")
 	} else {
 		args = append(args, "--no-proxy-server")
 	}
-	return open(ctx, dir, "chromium", append(args, pageOf(r, path))...)
+	if p.TLS12 {
+		args = append(args, "--ssl-version-max=tls1.2")
+	}
+	if p.QUIC {
+		args = append(args, "--enable-quic", "--origin-to-force-quic-on=localhost:"+portOf(p.Addr))
+	}
+	// Its authorities are in the home folder.
+	if err := trust(ctx, filepath.Join(dir, ".pki", "nssdb"), ca); err != nil {
+		return err
+	}
+	return open(ctx, dir, "chromium", append(args, p.url())...)
 }
 
-func firefox(ctx context.Context, dir string, ca *Authority, r Route, path string) error {
-	prefs := []string{
-		`"browser.shell.checkDefaultBrowser", false`, `"datareporting.policy.dataSubmissionEnabled", false`,
-		`"browser.aboutwelcome.enabled", false`, `"app.update.enabled", false`, `"network.captive-portal-service.enabled", false`,
-		`"network.connectivity-service.enabled", false`, `"browser.safebrowsing.downloads.enabled", false`,
-		`"security.OCSP.enabled", 0`, `"network.proxy.type", 0`,
-	}
-	if r.Proxy != "" {
-		host, port, _ := strings.Cut(r.Proxy, ":")
-		prefs = append(prefs, `"network.proxy.type", 1`, `"network.proxy.allow_hijacking_localhost", true`, `"network.proxy.no_proxies_on", ""`,
-			fmt.Sprintf(`"network.proxy.ssl", %q`, host), `"network.proxy.ssl_port", `+port)
-	}
-	var js strings.Builder
-	for _, p := range prefs {
-		fmt.Fprintf(&js, "user_pref(%s);\n", p)
-	}
-	if err := os.WriteFile(filepath.Join(dir, "user.js"), []byte(js.String()), 0o600); err != nil {
+// trust makes a certificate store, as NSS has them, that trusts the authority only.
+func trust(ctx context.Context, dir string, ca *Authority) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
 	for _, args := range [][]string{
@@ -59,11 +74,36 @@ func firefox(ctx context.Context, dir string, ca *Authority, r Route, path strin
 			return fmt.Errorf("trusting the authority (certutil is in Debian's libnss3-tools): %w\n%s", err, out)
 		}
 	}
-	return open(ctx, dir, "firefox-esr", "--headless", "--no-remote", "--profile", dir, "--screenshot", filepath.Join(dir, "page.png"), pageOf(r, path))
+	return nil
 }
 
-// pageOf is always for localhost: that is the name in the certificates.
-func pageOf(r Route, path string) string { return "https://localhost:" + portOf(r.Addr) + path }
+func firefox(ctx context.Context, dir string, ca *Authority, p Page) error {
+	prefs := []string{
+		`"browser.shell.checkDefaultBrowser", false`, `"datareporting.policy.dataSubmissionEnabled", false`,
+		`"browser.aboutwelcome.enabled", false`, `"app.update.enabled", false`, `"network.captive-portal-service.enabled", false`,
+		`"network.connectivity-service.enabled", false`, `"browser.safebrowsing.downloads.enabled", false`,
+		`"security.OCSP.enabled", 0`, `"network.proxy.type", 0`,
+	}
+	if p.Proxy != "" {
+		host, port, _ := strings.Cut(p.Proxy, ":")
+		prefs = append(prefs, `"network.proxy.type", 1`, `"network.proxy.allow_hijacking_localhost", true`, `"network.proxy.no_proxies_on", ""`,
+			fmt.Sprintf(`"network.proxy.ssl", %q`, host), `"network.proxy.ssl_port", `+port)
+	}
+	if p.TLS12 {
+		prefs = append(prefs, `"security.tls.version.max", 3`)
+	}
+	var js strings.Builder
+	for _, pref := range prefs {
+		fmt.Fprintf(&js, "user_pref(%s);\n", pref)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "user.js"), []byte(js.String()), 0o600); err != nil {
+		return err
+	}
+	if err := trust(ctx, dir, ca); err != nil {
+		return err
+	}
+	return open(ctx, dir, "firefox-esr", "--headless", "--no-remote", "--profile", dir, "--screenshot", filepath.Join(dir, "page.png"), p.url())
+}
 
 func open(ctx context.Context, dir, name string, args ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, 90*time.Second)

@@ -92,7 +92,7 @@ func TestE2ECapture(t *testing.T) {
 				hello = hex.EncodeToString(b[5:min(len(b), 5+n)])
 			}
 			c.mu.Unlock()
-			name := strings.TrimPrefix(r.URL.Path, "/")
+			name, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/") // git appends to it
 			mu.Lock()
 			defer mu.Unlock()
 			if _, again := got[name]; !again {
@@ -117,7 +117,7 @@ func TestE2ECapture(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			err = b.Open(ctx, dir, ca, route, "/"+name)
+			err = b.Open(ctx, dir, ca, Page{Route: route, Path: "/" + name})
 			os.RemoveAll(dir)
 			mu.Lock()
 			s := got[name]
@@ -129,7 +129,7 @@ func TestE2ECapture(t *testing.T) {
 		cancel()
 	}
 	for _, c := range Tools() {
-		if err := c.Get(t.Context(), t.TempDir(), ca.CertFile, portOf(ln.Addr().String()), "/"+c.Name); err != nil {
+		if err := c.Get(t.Context(), t.TempDir(), Request{CAFile: ca.CertFile, Port: portOf(ln.Addr().String()), Path: "/" + c.Name}); err != nil {
 			t.Errorf("%s: %v", c.Name, err)
 		}
 		mu.Lock()
