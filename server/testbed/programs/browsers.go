@@ -17,7 +17,7 @@ type Page struct {
 	Path  string
 	Plain bool // http instead of https
 	TLS12 bool // TLS 1.3 may not be spoken
-	QUIC  bool // HTTP/3 without having been told that there is one; Chromium only
+	QUIC  bool // HTTP/3, without having been told that there is one
 }
 
 func (p Page) url() string {
@@ -52,7 +52,7 @@ func chromium(ctx context.Context, dir string, ca *Authority, p Page) error {
 		args = append(args, "--ssl-version-max=tls1.2")
 	}
 	if p.QUIC {
-		args = append(args, "--enable-quic", "--origin-to-force-quic-on=localhost:"+portOf(p.Addr))
+		args = append(args, "--enable-quic", "--origin-to-force-quic-on=localhost:"+portOf(p.Addr), "--host-resolver-rules=MAP localhost 127.0.0.1")
 	}
 	// Its authorities are in the home folder.
 	if err := trust(ctx, filepath.Join(dir, ".pki", "nssdb"), ca); err != nil {
@@ -88,6 +88,10 @@ func firefox(ctx context.Context, dir string, ca *Authority, p Page) error {
 		host, port, _ := strings.Cut(p.Proxy, ":")
 		prefs = append(prefs, `"network.proxy.type", 1`, `"network.proxy.allow_hijacking_localhost", true`, `"network.proxy.no_proxies_on", ""`,
 			fmt.Sprintf(`"network.proxy.ssl", %q`, host), `"network.proxy.ssl_port", `+port)
+	}
+	if p.QUIC {
+		prefs = append(prefs, `"network.http.http3.enable", true`, `"network.http.http3.disable_when_third_party_roots_found", false`,
+			`"network.dns.disableIPv6", true`, fmt.Sprintf(`"network.http.http3.alt-svc-mapping-for-testing", "localhost;h3=:%s"`, portOf(p.Addr)))
 	}
 	if p.TLS12 {
 		prefs = append(prefs, `"security.tls.version.max", 3`)
