@@ -255,10 +255,10 @@ func TestE2EClients(t *testing.T) {
 // counted is theirs, but not which.
 func TestE2EBrowsers(t *testing.T) {
 	want := documented(t, "tls.md", "How clients refuse")
-	r := startRefusing(t)
 	for _, b := range programs.Browsers() {
-		for _, column := range slices.Sorted(maps.Keys(r.ports)) {
+		for _, column := range []string{"negotiated", "unknown authority", "expired", "wrong name", "TLS 1.2", "plain HTTP"} {
 			t.Run(b.Name+"/"+column, func(t *testing.T) {
+				r := startRefusing(t) // of its own: a connection that one browser leaves behind is not the next one's
 				dir, err := os.MkdirTemp("", "browser-")
 				if err != nil {
 					t.Fatal(err)
@@ -291,12 +291,13 @@ func TestE2EBrowsers(t *testing.T) {
 				}
 				eventually(t, 60*time.Second, check)
 				end()
-				if column != "trusted" {
+				if column != "negotiated" {
 					<-opened
 				}
 				eventually(t, 20*time.Second, check)
 				if column == "negotiated" {
 					got := since(hellos, helloCounts(t, r.Caddy))
+					delete(got, "quic parsed") // they may follow Alt-Svc
 					want := []string{"library " + row["library"], "tcp parsed"}
 					for one := range strings.SplitSeq(row[column], ", ") {
 						want = append(want, "negotiated "+one)
