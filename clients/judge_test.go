@@ -257,6 +257,24 @@ func TestJudgeSafariOnOldSystems(t *testing.T) {
 	t.Error("no hello of iOS 13")
 }
 
+// What real clients sent over HTTP/3, and the browsers' hellos under another name.
+func TestJudgeQUICCaptures(t *testing.T) {
+	for _, s := range samples(t, "captures-quic.jsonl") {
+		s.hello.Transport = clienthello.QUIC
+		own := strings.ReplaceAll(s.UserAgent, "HeadlessChrome", "Chrome")
+		for ua, want := range map[string]map[string]string{
+			own:                         {"chromium": "consistent boringssl", "firefox": "consistent nss", "quic-go": "unknown go"},
+			fmt.Sprintf(chromeUA, 156):  {"chromium": "consistent boringssl", "firefox": "inconsistent nss", "quic-go": "inconsistent go"},
+			fmt.Sprintf(firefoxUA, 153): {"chromium": "inconsistent boringssl", "firefox": "consistent nss", "quic-go": "inconsistent go"},
+			fmt.Sprintf(firefoxUA, 200): {"chromium": "inconsistent boringssl", "firefox": "consistent nss", "quic-go": "inconsistent go"},
+		} {
+			if j, why := Explain(s.hello, Classify(ua)); describe(j) != want[s.Client] {
+				t.Errorf("%s as %q is %s, want %s: %s", s.Client, ua, describe(j), want[s.Client], strings.Join(why, "; "))
+			}
+		}
+	}
+}
+
 // Over HTTP/3 the library alone is looked at, from what Go tells of a hello.
 func TestJudgeQUIC(t *testing.T) {
 	for _, s := range samples(t, "captures.jsonl") {

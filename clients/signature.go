@@ -127,14 +127,15 @@ func matchAny[T uint8 | uint16](ps []pattern, list []T) bool {
 	return len(ps) == 0
 }
 
-// fits reports whether a hello is what the signature says. HTTP/3 hellos, which
-// come from Go's ClientHelloInfo, do not say how certificates may be compressed.
+// fits reports whether a hello is what the signature says. Hellos that come from
+// Go's ClientHelloInfo do not say how certificates may be compressed, and so fit
+// no signature that tells a client by that.
 func (s *signature) fits(h *clienthello.Hello, f *features) bool {
 	if !matchAny(s.schemes, h.SignatureSchemes) || !matchAny(s.ciphers, h.CipherSuites) ||
 		!matchAny(s.groups, h.Groups) || !matchAny(s.points, h.PointFormats) {
 		return false
 	}
-	if h.Transport != clienthello.QUIC && f.extensions.has(0x1b) && !matchAny(s.certificates, h.CertCompressions) {
+	if f.extensions.has(0x1b) && !matchAny(s.certificates, h.CertCompressions) {
 		return false
 	}
 	for i, m := range s.must {

@@ -105,6 +105,19 @@ var engines = [...]engineData{
 			},
 			greaseExtensions: greaseMust,
 			must:             extensionSet{0x8280008842c20, 0x40}, may: extensionSet{0x83e0808a52c21, 0x7e}},
+		// capture of Chromium 156
+		{name: "chromium-quic-156", library: 2, from: 156, to: 156, quic: true,
+			ciphers: []pattern{
+				{0x1301, 0x1302, 0x1303},
+				{0x1303, 0x1301, 0x1302},
+			},
+			groups: []pattern{
+				{0x11ec, 0x1d, 0x17, 0x18},
+			},
+			schemes: []pattern{
+				{0x403, 0x804, 0x401, 0x503, 0x805, 0x501, 0x806, 0x601, 0x201},
+			},
+			must: extensionSet{0x208280008012400, 0x20}, may: extensionSet{0x2083e0008212401, 0x34}},
 	}},
 	{name: "firefox", newest: 153, libraries: []libraryRange{{3, 0, 65535}}, rules: []engineRule{
 		{74, 65535, ruleTLS13, 0x0},
@@ -146,6 +159,19 @@ var engines = [...]engineData{
 				{0x403, 0x503, 0x603, 0x804, 0x805, 0x806, 0x401, 0x501, 0x601, 0x203, 0x201},
 			},
 			must: extensionSet{0x8080410802c20, 0x40}, may: extensionSet{0x83e0c18a52c21, 0x60}},
+		// capture of Firefox ESR 153
+		{name: "firefox-quic-153", library: 3, from: 153, to: 153, quic: true,
+			ciphers: []pattern{
+				{0x1301, 0x1303, 0x1302},
+				{0x1303, 0x1301, 0x1302},
+			},
+			groups: []pattern{
+				{0x11ec, 0x1d, 0x17, 0x18, 0x19},
+			},
+			schemes: []pattern{
+				{0x403, 0x503, 0x603, 0x203, 0x804, 0x805, 0x806, 0x401, 0x501, 0x601, 0x201},
+			},
+			must: extensionSet{0x208280418812420, 0x60}, may: extensionSet{0x2083e0418a12421, 0x60}},
 	}},
 	{name: "apple", newest: 26, libraries: []libraryRange{{4, 0, 65535}}, rules: []engineRule{
 		{9, 26, ruleExtension, 0x5},
@@ -298,10 +324,11 @@ var librarySignatures = [...]signature{
 		openExtensions:   true,
 		greaseExtensions: greaseMay,
 		must:             extensionSet{0x0, 0x0}, may: extensionSet{0x160000200000, 0x0}},
-	// utls Firefox 55 to 120; capture of Firefox ESR 153
+	// utls Firefox 55 to 120; captures of Firefox ESR 153, the second over HTTP/3
 	{name: "nss", library: 3, from: 0, to: 65535, quic: false,
 		schemes: []pattern{
 			{0x403, 0x503, 0x603, 0x804, 0x805, 0x806, 0x401, 0x501, 0x601, 0x203, 0x201, anything},
+			{0x403, 0x503, 0x603, 0x203, 0x804, 0x805, 0x806, 0x401, 0x501, 0x601, 0x201},
 		},
 		openExtensions:   true,
 		greaseExtensions: greaseMay,
@@ -330,10 +357,11 @@ var librarySignatures = [...]signature{
 		openExtensions:   true,
 		greaseExtensions: greaseMay,
 		must:             extensionSet{0x0, 0x0}, may: extensionSet{0x160000200000, 0x0}},
-	// captures: Go 1.26
+	// captures: Go 1.26, and quic-go as all that allows TLS 1.3 only
 	{name: "go", library: 7, from: 0, to: 65535, quic: false,
 		schemes: []pattern{
 			{0x804, 0x403, 0x807, 0x805, 0x806, 0x401, 0x501, 0x601, 0x503, 0x603, anything},
+			{0x804, 0x403, 0x807, 0x805, 0x806, 0x503, 0x603},
 		},
 		openExtensions:   true,
 		greaseExtensions: greaseMay,

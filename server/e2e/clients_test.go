@@ -146,7 +146,7 @@ func startRefusing(t *testing.T) *refusing {
 		ca                *programs.Authority
 		more              string
 	}{
-		{"trusted", "localhost", time.Hour, r.ca, ""},
+		{"negotiated", "localhost", time.Hour, r.ca, ""},
 		{"unknown authority", "localhost", time.Hour, r.stranger, ""},
 		{"expired", "localhost", -time.Hour, r.ca, ""},
 		{"wrong name", "elsewhere.test", time.Hour, r.ca, ""},
@@ -170,8 +170,35 @@ func startRefusing(t *testing.T) *refusing {
 		}
 		return text
 	})
-	r.ports["plain HTTP"] = r.ports["trusted"]
+	r.ports["plain HTTP"] = r.ports["negotiated"]
 	return r
+}
+
+// wanted are the outcomes that a cell allows; if something was negotiated, the handshake was completed.
+func wanted(row map[string]string, column string) (all []map[string]uint64) {
+	if column == "negotiated" {
+		return []map[string]uint64{outcome("completed")}
+	}
+	for cause := range strings.SplitSeq(row[column], " or ") {
+		all = append(all, outcome(cause))
+	}
+	return all
+}
+
+// helloCounts is what a Caddy has counted of hellos, and of what was negotiated.
+func helloCounts(t *testing.T, c *testbed.Caddy) map[string]uint64 {
+	t.Helper()
+	all := counted(t, c, "tls.hello", "hello_transport", "hello_state")
+	for prefix, counts := range map[string]map[string]uint64{
+		"library ":    counted(t, c, "tls.libraries", "tls_library"),
+		"negotiated ": counted(t, c, "tls.connections", "tls_version"),
+		"negotiated":  counted(t, c, "tls.alpn", "alpn"),
+	} {
+		for k, n := range counts {
+			all[strings.TrimSuffix(prefix, " ")+" "+k] += n
+		}
+	}
+	return all
 }
 
 // TestE2EClients has each client ask for what it accepts, and for what it has to
@@ -183,35 +210,37 @@ func TestE2EClients(t *testing.T) {
 	for _, tool := range tools {
 		t.Run(tool.Name, func(t *testing.T) {
 			row := want[tool.Name]
-			for _, case_ := range slices.Sorted(maps.Keys(r.ports)) {
-				cause := row[case_]
-				if cause == "" || (case_ == "plain HTTP" && tool.Plain) != (case_ == "plain HTTP" && cause != "-") {
-					t.Errorf("docs/tls.md does not say how %s ends: %s", tool.Name, case_)
+			for _, column := range slices.Sorted(maps.Keys(r.ports)) {
+				if row[column] == "" || column == "plain HTTP" && tool.Plain != (row[column] != "-") {
+					t.Errorf("docs/tls.md does not say how %s ends: %s", tool.Name, column)
 				}
-				if cause == "" || cause == "-" {
+				if row[column] == "" || row[column] == "-" {
 					continue
 				}
-				before, libraries := outcomes(t, r.Caddy), counted(t, r.Caddy, "tls.libraries", "tls_library")
+				before, hellos := outcomes(t, r.Caddy), helloCounts(t, r.Caddy)
 				err := tool.Get(t.Context(), t.TempDir(), programs.Request{
-					CAFile: r.ca.CertFile, Port: strconv.Itoa(r.ports[case_]), Path: "/", Plain: case_ == "plain HTTP", TLS12: case_ == "TLS 1.2",
+					CAFile: r.ca.CertFile, Port: strconv.Itoa(r.ports[column]), Path: "/", Plain: column == "plain HTTP", TLS12: column == "TLS 1.2",
 				})
-				if (err == nil) != (case_ == "trusted") {
-					t.Errorf("%s: %v", case_, err)
+				if (err == nil) != (column == "negotiated") {
+					t.Errorf("%s: %v", column, err)
 				}
-				var wants []map[string]uint64
-				for one := range strings.SplitSeq(cause, " or ") {
-					wants = append(wants, outcome(one))
+				wantOutcome(t, column, r.Caddy, before, wanted(row, column)...)
+				want := map[string]uint64{"library " + row["library"]: 1, "tcp parsed": 1}
+				got := since(hellos, helloCounts(t, r.Caddy))
+				switch {
+				case column == "plain HTTP":
+					want = map[string]uint64{}
+				case column == "TLS 1.2": // another hello than the usual, which no signature need cover
+					want, got = map[string]uint64{"tcp parsed": 1}, map[string]uint64{"tcp parsed": got["tcp parsed"]}
+				case row[column] == "completed":
+					maps.DeleteFunc(got, func(k string, _ uint64) bool { return strings.HasPrefix(k, "negotiated ") })
+				case column == "negotiated":
+					for one := range strings.SplitSeq(row[column], ", ") {
+						want["negotiated "+one] = 1
+					}
 				}
-				wantOutcome(t, case_, r.Caddy, before, wants...)
-				wantLibraries := map[string]uint64{row["library"]: 1}
-				switch case_ {
-				case "plain HTTP":
-					wantLibraries = map[string]uint64{}
-				case "TLS 1.2": // another hello than the usual, which signatures may not cover
-					continue
-				}
-				if diff := cmp.Diff(wantLibraries, since(libraries, counted(t, r.Caddy, "tls.libraries", "tls_library"))); diff != "" {
-					t.Errorf("%s: libraries (-want +got):\n%s", case_, diff)
+				if diff := cmp.Diff(want, got); diff != "" {
+					t.Errorf("%s: the hello and what came of it (-want +got):\n%s", column, diff)
 				}
 			}
 		})
@@ -226,17 +255,18 @@ func TestE2EClients(t *testing.T) {
 // counted is theirs, but not which.
 func TestE2EBrowsers(t *testing.T) {
 	want := documented(t, "tls.md", "How clients refuse")
-	r := startRefusing(t)
 	for _, b := range programs.Browsers() {
-		for _, case_ := range slices.Sorted(maps.Keys(r.ports)) {
-			t.Run(b.Name+"/"+case_, func(t *testing.T) {
+		for _, column := range []string{"negotiated", "unknown authority", "expired", "wrong name", "TLS 1.2", "plain HTTP"} {
+			t.Run(b.Name+"/"+column, func(t *testing.T) {
+				r := startRefusing(t) // of its own: a connection that one browser leaves behind is not the next one's
 				dir, err := os.MkdirTemp("", "browser-")
 				if err != nil {
 					t.Fatal(err)
 				}
 				defer os.RemoveAll(dir)
-				kinds := slices.Sorted(maps.Keys(outcome(want[b.Name][case_])))
-				before := outcomes(t, r.Caddy)
+				row := want[b.Name]
+				kinds := slices.Sorted(maps.Keys(wanted(row, column)[0]))
+				before, hellos := outcomes(t, r.Caddy), helloCounts(t, r.Caddy)
 				check := func() error {
 					got := since(before, outcomes(t, r.Caddy))
 					delete(got, "failure connect_and_close")
@@ -251,20 +281,32 @@ func TestE2EBrowsers(t *testing.T) {
 				opened := make(chan error, 1)
 				go func() {
 					opened <- b.Open(ctx, dir, r.ca, programs.Page{
-						Route: programs.Route{Addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(r.ports[case_]))}, Path: "/", Plain: case_ == "plain HTTP", TLS12: case_ == "TLS 1.2",
+						Route: programs.Route{Addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(r.ports[column]))}, Path: "/", Plain: column == "plain HTTP", TLS12: column == "TLS 1.2",
 					})
 				}()
-				if case_ == "trusted" {
+				if column == "negotiated" {
 					if err := <-opened; err != nil {
 						t.Fatal(err)
 					}
 				}
 				eventually(t, 60*time.Second, check)
 				end()
-				if case_ != "trusted" {
+				if column != "negotiated" {
 					<-opened
 				}
 				eventually(t, 20*time.Second, check)
+				if column == "negotiated" {
+					got := since(hellos, helloCounts(t, r.Caddy))
+					delete(got, "quic parsed") // they may follow Alt-Svc
+					want := []string{"library " + row["library"], "tcp parsed"}
+					for one := range strings.SplitSeq(row[column], ", ") {
+						want = append(want, "negotiated "+one)
+					}
+					slices.Sort(want)
+					if diff := cmp.Diff(want, slices.Sorted(maps.Keys(got))); diff != "" {
+						t.Errorf("the hello and what came of it: %s (-want +got):\n%s", show(got), diff)
+					}
+				}
 			})
 		}
 	}

@@ -255,11 +255,19 @@ func (e *explainer) hex(text, ua string) error {
 	return e.bytes(digits[:n], ua)
 }
 
+// quicTransportParameters is an extension that TLS over TCP must not have, by
+// section 8.2 of RFC 9001.
+const quicTransportParameters = 0x39
+
 // bytes explains a handshake message, or the hellos in records.
 func (e *explainer) bytes(b []byte, ua string) error {
 	e.hello.Transport = clienthello.TCP
 	if len(b) > 0 && b[0] == 1 {
-		return e.explain(e.hello.Parse(b), ua, nil)
+		err := e.hello.Parse(b)
+		if e.hello.HasExtension(quicTransportParameters) {
+			e.hello.Transport = clienthello.QUIC
+		}
+		return e.explain(err, ua, nil)
 	}
 	var records clienthello.Records
 	found := false

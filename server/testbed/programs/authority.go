@@ -58,6 +58,13 @@ func NewAuthority(dir string) (*Authority, error) {
 	return a, write(a.CertFile, a.KeyFile, a.BothFile, der, keyDER)
 }
 
+// Pool is one with the authority only.
+func (a *Authority) Pool() *x509.CertPool {
+	pool := x509.NewCertPool()
+	pool.AddCert(a.Cert)
+	return pool
+}
+
 // Leaf makes a certificate for localhost and writes it, with its key, to a file
 // in dir: what haproxy shows, and a server for tests.
 func (a *Authority) Leaf(dir string) (cert tls.Certificate, file string, err error) {

@@ -2,11 +2,13 @@ package programs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -17,7 +19,7 @@ type Page struct {
 	Path  string
 	Plain bool // http instead of https
 	TLS12 bool // TLS 1.3 may not be spoken
-	QUIC  bool // HTTP/3 without having been told that there is one; Chromium only
+	QUIC  bool // HTTP/3, without having been told that there is one
 }
 
 func (p Page) url() string {
@@ -52,7 +54,7 @@ func chromium(ctx context.Context, dir string, ca *Authority, p Page) error {
 		args = append(args, "--ssl-version-max=tls1.2")
 	}
 	if p.QUIC {
-		args = append(args, "--enable-quic", "--origin-to-force-quic-on=localhost:"+portOf(p.Addr))
+		args = append(args, "--enable-quic", "--origin-to-force-quic-on=localhost:"+portOf(p.Addr), "--host-resolver-rules=MAP localhost 127.0.0.1")
 	}
 	// Its authorities are in the home folder.
 	if err := trust(ctx, filepath.Join(dir, ".pki", "nssdb"), ca); err != nil {
@@ -89,6 +91,10 @@ func firefox(ctx context.Context, dir string, ca *Authority, p Page) error {
 		prefs = append(prefs, `"network.proxy.type", 1`, `"network.proxy.allow_hijacking_localhost", true`, `"network.proxy.no_proxies_on", ""`,
 			fmt.Sprintf(`"network.proxy.ssl", %q`, host), `"network.proxy.ssl_port", `+port)
 	}
+	if p.QUIC {
+		prefs = append(prefs, `"network.http.http3.enable", true`, `"network.http.http3.disable_when_third_party_roots_found", false`,
+			`"network.dns.disableIPv6", true`, fmt.Sprintf(`"network.http.http3.alt-svc-mapping-for-testing", "localhost;h3=:%s"`, portOf(p.Addr)))
+	}
 	if p.TLS12 {
 		prefs = append(prefs, `"security.tls.version.max", 3`)
 	}
@@ -105,13 +111,22 @@ func firefox(ctx context.Context, dir string, ca *Authority, p Page) error {
 	return open(ctx, dir, "firefox-esr", "--headless", "--no-remote", "--profile", dir, "--screenshot", filepath.Join(dir, "page.png"), p.url())
 }
 
+// open runs a browser until it ends. It starts processes of its own, which may
+// outlive it, or hang: they are ended with it, and not waited for.
 func open(ctx context.Context, dir, name string, args ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, 90*time.Second)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir = dir
 	cmd.Env = append(environment(dir), "MOZ_DISABLE_CONTENT_SANDBOX=1")
-	if out, err := cmd.CombinedOutput(); err != nil {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = 5 * time.Second
+	out, err := cmd.CombinedOutput()
+	if cmd.Process != nil {
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+	}
+	if err != nil && !errors.Is(err, exec.ErrWaitDelay) {
 		return fmt.Errorf("%s: %w\n%s", name, err, out[max(0, len(out)-2000):])
 	}
 	return nil

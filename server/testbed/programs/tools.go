@@ -201,6 +201,7 @@ func tool(ctx context.Context, dir, send, name string, args ...string) error {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir = dir
 	cmd.Env = environment(dir)
+	cmd.WaitDelay = 10 * time.Second // git is several processes
 	var out strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &out
 	in, err := cmd.StdinPipe()
