@@ -151,7 +151,7 @@ func (s *session) alone(found result, suspects []string) ([]string, error) {
 			return nil, err
 		}
 		one := result{want: want, at: at}
-		if one.goes, err = s.toolchain(at); err != nil {
+		if one.goes, _, err = s.toolchain(at); err != nil {
 			return nil, err
 		}
 		roots, err := s.roots(one)

@@ -36,7 +36,17 @@ func (s *session) search() (result, error) {
 			return result{}, err
 		}
 	}
-	r.goes, err = s.toolchain(r.at)
+	var had bool
+	if r.goes, had, err = s.toolchain(r.at); err != nil || had {
+		return r, err
+	}
+	// A raise asks for a Go that can't be had: do without it.
+	s.ceilings[wire.Toolchain] = ceiling{goSemver(s.check.Build.Go), goName(r.goes) + " can't be had"}
+	clear(s.listed)
+	if r, err = s.modules(true); err != nil {
+		return result{}, err
+	}
+	r.goes, _, err = s.toolchain(r.at)
 	return r, err
 }
 
@@ -188,12 +198,12 @@ func (s *session) violation(r *resolved) string {
 		c, v := s.ceilings[path], r.selected[path]
 		if path == wire.Toolchain {
 			if needs := goSemver("go" + r.goLine); semver.Compare(needs, c.version) > 0 && semver.Compare(needs, goSemver(s.check.Build.Go)) > 0 {
-				return fmt.Sprintf("it needs %s, and the toolchain is %s", goName(needs), c.why)
+				return fmt.Sprintf("it needs %s (%s)", goName(needs), c.why)
 			}
 			continue
 		}
 		if semver.Compare(v, c.version) > 0 && semver.Compare(v, s.base.selected[path]) > 0 {
-			return fmt.Sprintf("it needs %s %s, and %s", path, v, c.why)
+			return fmt.Sprintf("it needs %s %s (%s)", path, v, c.why)
 		}
 	}
 	for _, p := range s.pairs {
