@@ -58,7 +58,7 @@ func (s *session) blame(found result, failed *CompileError) (*Pair, error) {
 	var suspects []string
 	if g := found.at.asking[with]; g != nil {
 		for _, r := range g.require {
-			if v := found.at.selected[r.Path]; v != s.base.selected[r.Path] && s.isLinked(r.Path) {
+			if v := found.at.selected[r.Path]; v != s.base.selected[r.Path] && found.at.linked[r.Path] {
 				suspects = append(suspects, r.Path)
 			}
 		}

@@ -228,6 +228,7 @@ type session struct {
 	resolved map[string]*resolved
 	rejected map[string][]rejection
 	fetched  int                       // go.mod files that were not known before
+	visits   int                       // go.mod files that were looked at
 	gone     map[module.Version]*goMod // those that can't be had
 	// crooked says that the least version of each module is not sure to be part
 	// of the least build list: something was refused, or raised more than once.

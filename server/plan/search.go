@@ -103,7 +103,7 @@ func (s *session) settle(want map[string]string, try, escape bool) (_ map[string
 // and the dependencies, each by path.
 func (s *session) hits(at *resolved) (roots, dependencies []string) {
 	for _, path := range slices.Sorted(maps.Keys(at.selected)) {
-		if !s.isLinked(path) || len(s.reasons(path, at.selected[path])) == 0 {
+		if !at.linked[path] || len(s.reasons(path, at.selected[path])) == 0 {
 			continue
 		}
 		if s.isRoot(path) {
@@ -235,7 +235,7 @@ func (s *session) at(r *resolved, m wire.ModuleVersion) bool { return r.selected
 func (s *session) total(r *resolved) badness {
 	var b badness
 	for path, v := range r.selected {
-		if s.isLinked(path) {
+		if r.linked[path] {
 			b.add(s.reasons(path, v))
 		}
 	}
@@ -297,7 +297,7 @@ func (s *session) needed(path string, at *resolved) bool {
 // brings tells whether a build list has a fault that today's has not.
 func (s *session) brings(at *resolved) bool {
 	for path, v := range at.selected {
-		if !s.isLinked(path) {
+		if !at.linked[path] {
 			continue
 		}
 		before := s.reasons(path, s.base.selected[path])
