@@ -289,3 +289,30 @@ func TestRefused(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+// TestPlanWithout: a release that a rollout holds back is as if it were not there.
+func TestPlanWithout(t *testing.T) {
+	w := chain().release("caddy", "v2.1.0", wire.SeverityFeature).release("caddy", "v2.2.0", wire.SeverityFeature).vulnerable("A", "dep ..v1.2.0 critical")
+	c := wire.Check{Build: build("caddy v2.0.0, dep v1.0.0"), Scope: wire.ScopeAll}
+	caddy := func(v string) wire.ModuleVersion { return wire.ModuleVersion{Path: wire.CaddyPath, Version: v} }
+	dep := func(v string) wire.ModuleVersion { return wire.ModuleVersion{Path: full("dep"), Version: v} }
+	for _, k := range []struct {
+		held []wire.ModuleVersion
+		want string
+	}{
+		{nil, "caddy v2.0.0>v2.2.0 v2.1.0 v2.2.0; dep v1.0.0>v1.2.0 A"},
+		{[]wire.ModuleVersion{caddy("v2.2.0")}, "caddy v2.0.0>v2.1.0 v2.1.0; dep v1.0.0>v1.2.0 A"},
+		{[]wire.ModuleVersion{caddy("v2.1.0"), caddy("v2.2.0")}, "dep v1.0.0>v1.2.0 A"},
+		{[]wire.ModuleVersion{caddy("v2.1.0"), caddy("v2.2.0"), dep("v1.2.0")}, "dep v1.0.0>v1.3.0 A"},
+		{[]wire.ModuleVersion{caddy("v2.1.0"), caddy("v2.2.0"), dep("v1.2.0"), dep("v1.3.0")}, "UNFIXED dep A: v1.2.0 is not offered yet"},
+		{[]wire.ModuleVersion{caddy("v2.0.0"), dep("v1.0.0")}, "caddy v2.0.0>v2.2.0 v2.1.0 v2.2.0; dep v1.0.0>v1.2.0 A"},
+	} {
+		got, err := w.planner().PlanWithout(context.Background(), c, k.held)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(k.want, short(got)); d != "" {
+			t.Errorf("without %v (-want +got):\n%s", k.held, d)
+		}
+	}
+}

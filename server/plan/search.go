@@ -24,7 +24,7 @@ const maxRounds = 500
 
 // search raises what something is wrong with until nothing moves.
 func (s *session) search() (result, error) {
-	r, err := s.modules(len(s.ceilings) > 0 || len(s.pairs) > 0 || s.check.System.Kernel != "")
+	r, err := s.modules(len(s.ceilings) > 0 || len(s.pairs) > 0 || len(s.heldBack) > 0 || s.check.System.Kernel != "")
 	if err != nil {
 		return result{}, err
 	}
@@ -217,7 +217,7 @@ func (s *session) violation(r *resolved) string {
 			return fmt.Sprintf("%s %s does not compile with %s", p.Module.Path, p.Module.Version, p.With)
 		}
 	}
-	if s.check.System.Kernel != "" {
+	if s.check.System.Kernel != "" || len(s.heldBack) > 0 {
 		for _, path := range slices.Sorted(maps.Keys(r.selected)) {
 			if v := r.selected[path]; v != s.base.selected[path] {
 				if why := s.unusable(path, v); why != "" {
