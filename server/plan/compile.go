@@ -58,7 +58,7 @@ func (s *session) blame(found result, failed *CompileError) (*Pair, error) {
 	var suspects []string
 	if g := found.at.asking[with]; g != nil {
 		for _, r := range g.require {
-			if v := found.at.selected[r.Path]; v != s.base.selected[r.Path] && s.isLinked(r.Path) {
+			if v := found.at.selected[r.Path]; v != s.base.selected[r.Path] && found.at.linked[r.Path] {
 				suspects = append(suspects, r.Path)
 			}
 		}
@@ -151,7 +151,7 @@ func (s *session) alone(found result, suspects []string) ([]string, error) {
 			return nil, err
 		}
 		one := result{want: want, at: at}
-		if one.goes, err = s.toolchain(at); err != nil {
+		if one.goes, _, err = s.toolchain(at); err != nil {
 			return nil, err
 		}
 		roots, err := s.roots(one)

@@ -23,7 +23,8 @@ type goMod struct {
 	goLine  string // "1.25.0"; "" if it has none
 	pruned  bool   // since Go 1.17 a go.mod names all that its packages need
 	require []module.Version
-	missing bool // it can't be had
+	direct  []bool // of each of require: its own packages or tests import it
+	missing bool   // it can't be had
 }
 
 // parseGoMod reads a go.mod file as `go` reads that of a dependency.
@@ -40,6 +41,7 @@ func parseGoMod(name string, b []byte) (*goMod, error) {
 	for _, r := range f.Require {
 		if module.Check(r.Mod.Path, r.Mod.Version) == nil {
 			m.require = append(m.require, r.Mod)
+			m.direct = append(m.direct, !r.Indirect)
 		}
 	}
 	return m, nil
@@ -89,6 +91,9 @@ type resolved struct {
 	// floors are dependencies that would have gone down, had they not been made
 	// roots at today's version: what was raised no longer asks for it.
 	floors map[string]string
+	// linked are modules of selected that are taken to have a package in the
+	// build: those of the build list, and of what is new what they ask for.
+	linked map[string]bool
 	// missing is a module whose go.mod can't be had, and was not missing before
 	// anything was raised; "" if there is none.
 	missing string
@@ -127,13 +132,17 @@ func (s *session) resolve(want map[string]string) (*resolved, error) {
 		if r, err = s.mvs(roots); err != nil {
 			return nil, err
 		}
+		linked, err := s.linked(r)
+		if err != nil {
+			return nil, err
+		}
 		next := map[string]string{}
 		for path, v := range r.selected {
 			if have := s.have[path]; s.base != nil && semver.Compare(v, have) < 0 {
 				v = have
 				bounds[path], floors[path] = v, v
 			}
-			if _, ok := bounds[path]; ok || s.isLinked(path) {
+			if _, ok := bounds[path]; ok || linked[path] {
 				next[path] = v
 			}
 		}
@@ -143,19 +152,72 @@ func (s *session) resolve(want map[string]string) (*resolved, error) {
 		roots = next
 	}
 	r.floors = floors
+	var err error
+	if r.linked, err = s.linked(r); err != nil {
+		return nil, err
+	}
 	s.resolved[key] = r
 	return r, nil
 }
 
-// isLinked tells whether a module is taken to have a package in the build:
-// those of the build list have, and of those that a change brings it is
-// assumed. The others were required before already, and not linked.
-func (s *session) isLinked(path string) bool {
-	if _, ok := s.have[path]; ok || s.base == nil {
-		return ok
+// linked tells which modules are taken to have a package in the build. What was
+// required today already and is not in the build list has none. What is new has
+// one if Caddy or a plugin names it, whose go.mod files name all that they need
+// (since Go 1.17), or if a dependency that is higher than those name imports it
+// and did not before.
+func (s *session) linked(r *resolved) (map[string]bool, error) {
+	linked := map[string]bool{}
+	for path := range s.have {
+		if _, ok := r.selected[path]; ok {
+			linked[path] = true
+		}
 	}
-	_, before := s.base.selected[path]
-	return !before
+	if s.base == nil {
+		return linked, nil
+	}
+	named := map[string]string{} // by Caddy and the plugins
+	var add func(g *goMod, direct bool, not *goMod, deeper bool)
+	add = func(g *goMod, direct bool, not *goMod, deeper bool) {
+		if g == nil {
+			return // it becomes a root, and is read then
+		}
+		for i, q := range g.require {
+			if _, before := s.base.selected[q.Path]; before || linked[q.Path] || direct && !g.direct[i] || not != nil && asks(not, q.Path) {
+				continue
+			}
+			linked[q.Path] = true
+			if next := r.asking[q.Path]; deeper && next != nil {
+				add(next, true, nil, !next.pruned)
+			}
+		}
+	}
+	for _, path := range append([]string{wire.CaddyPath}, s.plugins...) {
+		g := r.asking[path]
+		if g == nil {
+			continue
+		}
+		for _, q := range g.require {
+			if semver.Compare(q.Version, named[q.Path]) > 0 {
+				named[q.Path] = q.Version
+			}
+		}
+		add(g, false, nil, !g.pruned)
+	}
+	for path, have := range s.have {
+		v := r.selected[path]
+		if s.isRoot(path) || v == "" || v == have || semver.Compare(v, named[path]) <= 0 {
+			continue
+		}
+		if semver.Compare(named[path], have) > 0 {
+			have = named[path]
+		}
+		before, err := s.load(module.Version{Path: path, Version: have})
+		if err != nil {
+			return nil, err
+		}
+		add(r.asking[path], true, before, true)
+	}
+	return linked, nil
 }
 
 // mvs selects the greatest of all versions that anything reachable asks for.
@@ -184,6 +246,7 @@ func (s *session) mvs(roots map[string]string) (*resolved, error) {
 		}
 		var next []visit
 		for _, v := range wave {
+			s.visits++
 			g := loaded[v.m]
 			if g.missing && r.missing == "" {
 				switch {

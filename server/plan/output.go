@@ -47,15 +47,15 @@ func graver(a, b wire.Severity) bool {
 func (s *session) changes(found result) []wire.Change {
 	changes := []wire.Change{}
 	paths := map[string]bool{}
-	for path := range found.at.selected {
-		paths[path] = paths[path] || s.isLinked(path)
+	for path := range found.at.linked {
+		paths[path] = true
 	}
 	for path := range s.have {
 		paths[path] = true
 	}
 	for _, path := range slices.Sorted(maps.Keys(paths)) {
 		from, to := s.have[path], found.at.selected[path]
-		if !paths[path] || from == to {
+		if from == to {
 			continue
 		}
 		c := wire.Change{Path: path, From: from, To: to, Kind: s.kind(path)}
@@ -97,7 +97,7 @@ func (s *session) fixed(path, from, to string) []wire.Reason {
 func (s *session) buildList(found result) wire.BuildList {
 	b := wire.BuildList{Go: goName(found.goes), Modules: slices.Clone(s.opaque)}
 	for path, v := range found.at.selected {
-		if s.isLinked(path) {
+		if found.at.linked[path] {
 			b.Modules = append(b.Modules, wire.ModuleVersion{Path: path, Version: v, Plugin: s.kind(path) == wire.ChangePlugin})
 		}
 	}
@@ -166,7 +166,7 @@ func (s *session) unfixed(found result, changed bool) []wire.Unfixed {
 	at := found.at
 	for _, path := range slices.Sorted(maps.Keys(at.selected)) {
 		switch v, ok := s.have[path]; {
-		case !s.isLinked(path):
+		case !at.linked[path]:
 		case !changed && ok:
 			add(path, v)
 		default:

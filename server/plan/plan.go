@@ -154,16 +154,36 @@ func (p *Planner) Plan(ctx context.Context, c wire.Check) (wire.Plan, error) {
 	return p.PlanLinked(ctx, c, names)
 }
 
+// PlanWithout answers a check as if the releases in held were not there: they
+// are neither reasons nor what anything is raised to, unless they run already.
+func (p *Planner) PlanWithout(ctx context.Context, c wire.Check, held []wire.ModuleVersion) (wire.Plan, error) {
+	var names *linked.Names
+	if p.cfg.Linked != nil {
+		names = p.cfg.Linked(ctx, c.Build, c.System)
+	}
+	return p.plans(ctx, c, names, held)
+}
+
 // tries is how many plans that do not compile are planned around.
 const tries = 12
 
 // PlanLinked answers a check of an executable whose functions are known; nil
 // are not.
 func (p *Planner) PlanLinked(ctx context.Context, c wire.Check, names *linked.Names) (wire.Plan, error) {
+	return p.plans(ctx, c, names, nil)
+}
+
+func (p *Planner) plans(ctx context.Context, c wire.Check, names *linked.Names, without []wire.ModuleVersion) (wire.Plan, error) {
 	for try := 0; ; try++ {
 		s, err := p.session(ctx, c, names)
 		if err != nil {
 			return wire.Plan{}, err
+		}
+		for _, m := range without {
+			if m.Path == wire.Toolchain {
+				m.Version = goSemver(m.Version)
+			}
+			s.heldBack[wire.ModuleVersion{Path: m.Path, Version: m.Version}] = true
 		}
 		found, err := s.search()
 		if err != nil {
@@ -213,6 +233,7 @@ type session struct {
 	advisories Advisories // nil: none
 	releases   Releases   // nil: none
 	pairs      []Pair
+	heldBack   map[wire.ModuleVersion]bool // not to be had for now
 	names      *linked.Names
 
 	have    map[string]string // the modules of the build list that have a go.mod file
@@ -228,6 +249,7 @@ type session struct {
 	resolved map[string]*resolved
 	rejected map[string][]rejection
 	fetched  int                       // go.mod files that were not known before
+	visits   int                       // go.mod files that were looked at
 	gone     map[module.Version]*goMod // those that can't be had
 	// crooked says that the least version of each module is not sure to be part
 	// of the least build list: something was refused, or raised more than once.
@@ -266,7 +288,7 @@ func (p *Planner) session(ctx context.Context, c wire.Check, names *linked.Names
 	}
 	s := &session{
 		Planner: p, ctx: ctx, check: c, names: names,
-		have: map[string]string{}, held: map[string]string{}, absent: map[string]bool{},
+		have: map[string]string{}, held: map[string]string{}, absent: map[string]bool{}, heldBack: map[wire.ModuleVersion]bool{},
 		ceilings: map[string]ceiling{}, reasoned: map[wire.ModuleVersion][]reason{}, listed: map[string][]candidate{},
 		resolved: map[string]*resolved{}, rejected: map[string][]rejection{}, partners: map[string]map[string]bool{},
 	}

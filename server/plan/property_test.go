@@ -17,8 +17,8 @@ import (
 )
 
 // worlds is how many are generated; each is small, so that everything that
-// could be planned can be tried.
-const worlds = 2000
+// could be planned can be tried. With 20,000 the test passes, too.
+const worlds = 800
 
 // TestProperties plans in generated worlds and compares with every build list
 // that there could be.

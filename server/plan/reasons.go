@@ -112,6 +112,7 @@ func (s *session) reasons(path, version string) []reason {
 			if s.check.Scope != wire.ScopeNone {
 				add(kindYanked, r.Version, r.Severity, "withdrawn: "+r.Yanked, first(r.Links))
 			}
+		case c > 0 && s.isWithout(path, r.Version):
 		case c > 0 && r.Yanked == "" && s.offered(r) && s.counts(r) && s.check.Scope.Covers(r.Severity):
 			add(kindRelease, r.Version, r.Severity, r.Notes, first(r.Links))
 		}
@@ -178,8 +179,17 @@ func (s *session) counts(r wire.Release) bool {
 	return true
 }
 
-// unusable says why a version can't run where the build does; "" if it can.
+// isWithout tells whether a version is not to be had for now.
+func (s *session) isWithout(path, version string) bool {
+	return s.heldBack[wire.ModuleVersion{Path: path, Version: version}]
+}
+
+// unusable says why a version can't be taken, or can't run where the build does;
+// "" if it can.
 func (s *session) unusable(path, version string) string {
+	if s.isWithout(path, version) {
+		return shown(path, version) + " is not offered yet"
+	}
 	if s.check.System.Kernel == "" {
 		return ""
 	}

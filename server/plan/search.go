@@ -24,7 +24,7 @@ const maxRounds = 500
 
 // search raises what something is wrong with until nothing moves.
 func (s *session) search() (result, error) {
-	r, err := s.modules(len(s.ceilings) > 0 || len(s.pairs) > 0 || s.check.System.Kernel != "")
+	r, err := s.modules(len(s.ceilings) > 0 || len(s.pairs) > 0 || len(s.heldBack) > 0 || s.check.System.Kernel != "")
 	if err != nil {
 		return result{}, err
 	}
@@ -36,7 +36,17 @@ func (s *session) search() (result, error) {
 			return result{}, err
 		}
 	}
-	r.goes, err = s.toolchain(r.at)
+	var had bool
+	if r.goes, had, err = s.toolchain(r.at); err != nil || had {
+		return r, err
+	}
+	// A raise asks for a Go that can't be had: do without it.
+	s.ceilings[wire.Toolchain] = ceiling{goSemver(s.check.Build.Go), goName(r.goes) + " can't be had"}
+	clear(s.listed)
+	if r, err = s.modules(true); err != nil {
+		return result{}, err
+	}
+	r.goes, _, err = s.toolchain(r.at)
 	return r, err
 }
 
@@ -93,7 +103,7 @@ func (s *session) settle(want map[string]string, try, escape bool) (_ map[string
 // and the dependencies, each by path.
 func (s *session) hits(at *resolved) (roots, dependencies []string) {
 	for _, path := range slices.Sorted(maps.Keys(at.selected)) {
-		if !s.isLinked(path) || len(s.reasons(path, at.selected[path])) == 0 {
+		if !at.linked[path] || len(s.reasons(path, at.selected[path])) == 0 {
 			continue
 		}
 		if s.isRoot(path) {
@@ -188,12 +198,12 @@ func (s *session) violation(r *resolved) string {
 		c, v := s.ceilings[path], r.selected[path]
 		if path == wire.Toolchain {
 			if needs := goSemver("go" + r.goLine); semver.Compare(needs, c.version) > 0 && semver.Compare(needs, goSemver(s.check.Build.Go)) > 0 {
-				return fmt.Sprintf("it needs %s, and the toolchain is %s", goName(needs), c.why)
+				return fmt.Sprintf("it needs %s (%s)", goName(needs), c.why)
 			}
 			continue
 		}
 		if semver.Compare(v, c.version) > 0 && semver.Compare(v, s.base.selected[path]) > 0 {
-			return fmt.Sprintf("it needs %s %s, and %s", path, v, c.why)
+			return fmt.Sprintf("it needs %s %s (%s)", path, v, c.why)
 		}
 	}
 	for _, p := range s.pairs {
@@ -207,7 +217,7 @@ func (s *session) violation(r *resolved) string {
 			return fmt.Sprintf("%s %s does not compile with %s", p.Module.Path, p.Module.Version, p.With)
 		}
 	}
-	if s.check.System.Kernel != "" {
+	if s.check.System.Kernel != "" || len(s.heldBack) > 0 {
 		for _, path := range slices.Sorted(maps.Keys(r.selected)) {
 			if v := r.selected[path]; v != s.base.selected[path] {
 				if why := s.unusable(path, v); why != "" {
@@ -225,7 +235,7 @@ func (s *session) at(r *resolved, m wire.ModuleVersion) bool { return r.selected
 func (s *session) total(r *resolved) badness {
 	var b badness
 	for path, v := range r.selected {
-		if s.isLinked(path) {
+		if r.linked[path] {
 			b.add(s.reasons(path, v))
 		}
 	}
@@ -287,7 +297,7 @@ func (s *session) needed(path string, at *resolved) bool {
 // brings tells whether a build list has a fault that today's has not.
 func (s *session) brings(at *resolved) bool {
 	for path, v := range at.selected {
-		if !s.isLinked(path) {
+		if !at.linked[path] {
 			continue
 		}
 		before := s.reasons(path, s.base.selected[path])

@@ -1,7 +1,9 @@
 package plan
 
 import (
+	"cmp"
 	"go/version"
+	"slices"
 	"strings"
 
 	"golang.org/x/mod/module"
@@ -28,8 +30,8 @@ func (s *session) toolchains(versions []string) []string {
 }
 
 // toolchain is the lowest toolchain that the modules accept, of those with the
-// fewest faults, and never below today's.
-func (s *session) toolchain(at *resolved) (string, error) {
+// fewest faults, and never below today's. had is false if it can't be had.
+func (s *session) toolchain(at *resolved) (v string, had bool, err error) {
 	now := goSemver(s.check.Build.Go)
 	least := now
 	if needs := goSemver("go" + at.goLine); semver.Compare(needs, now) > 0 {
@@ -37,11 +39,18 @@ func (s *session) toolchain(at *resolved) (string, error) {
 	}
 	faults := s.badnessOf(wire.Toolchain, least)
 	if least == now && faults == (badness{}) {
-		return now, nil
+		return now, true, nil
 	}
 	cs, err := s.candidates(wire.Toolchain, now)
 	if err != nil {
-		return "", err
+		return "", false, err
+	}
+	if least != now {
+		// Nobody may have listed it.
+		cs = append(cs, candidate{least, faults})
+		slices.SortStableFunc(cs, func(a, b candidate) int {
+			return cmp.Or(a.badness.cmp(b.badness), semver.Compare(a.version, b.version))
+		})
 	}
 	for _, c := range cs {
 		if semver.Compare(c.version, least) < 0 || least == now && c.badness.cmp(faults) >= 0 {
@@ -49,14 +58,14 @@ func (s *session) toolchain(at *resolved) (string, error) {
 		}
 		ok, err := s.available(c.version)
 		if err != nil {
-			return "", err
+			return "", false, err
 		}
 		if ok {
-			return c.version, nil
+			return c.version, true, nil
 		}
 		s.reject(wire.Toolchain, c.version, goName(c.version)+" can't be had")
 	}
-	return least, nil
+	return least, least == now, nil
 }
 
 // available tells whether a toolchain can be had: lists of them have gaps.

@@ -29,6 +29,7 @@ type world struct {
 type version struct {
 	v       string
 	pruned  bool
+	goLine  string
 	require map[string]string
 }
 
@@ -50,7 +51,7 @@ func (w *world) Versions(_ context.Context, path string) ([]string, error) {
 }
 
 func (w *world) GoMod(_ context.Context, path, v string) ([]byte, error) {
-	if path == "golang.org/toolchain" {
+	if path == "golang.org/toolchain" && v < "v0.0.1-go1.27" {
 		return []byte("module golang.org/toolchain\n"), nil
 	}
 	m := w.find(path, v)
@@ -59,7 +60,10 @@ func (w *world) GoMod(_ context.Context, path, v string) ([]byte, error) {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "module %s\n", path)
-	if m.pruned {
+	switch {
+	case m.goLine != "":
+		fmt.Fprintf(&b, "go %s\n", m.goLine)
+	case m.pruned:
 		b.WriteString("go 1.20\n")
 	}
 	for _, p := range slices.Sorted(maps.Keys(m.require)) {

@@ -136,7 +136,6 @@ func parseGoVersion(text string) (*debug.BuildInfo, error) {
 		return nil, errors.New("this is neither an executable, nor JSON, nor what `go version -m FILE` prints")
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "go\t%s\n", strings.TrimSpace(first[at+2:]))
 	for line := range strings.Lines(rest) {
 		if !strings.HasPrefix(line, "\t") {
 			if strings.TrimSpace(line) == "" {
@@ -150,6 +149,7 @@ func parseGoVersion(text string) (*debug.BuildInfo, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading what `go version -m` prints: %w", err)
 	}
+	info.GoVersion = strings.TrimSpace(first[at+2:])
 	return info, nil
 }
 
