@@ -159,6 +159,9 @@ func (m *Maker) proxy() string { return filepath.Join(m.cfg.Folder, "own") }
 // Isolation is how much builds are kept apart from the machine.
 func (m *Maker) Isolation() sandbox.Isolation { return m.box.Isolation() }
 
+// GoVersion is the toolchain that is there without being downloaded: "go1.26.11".
+func (m *Maker) GoVersion() string { return m.goVer }
+
 // give makes a folder that builds may write to.
 func (m *Maker) give(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
