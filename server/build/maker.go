@@ -124,7 +124,7 @@ func NewMaker(ctx context.Context, cfg MakerConfig) (*Maker, error) {
 			return nil, err
 		}
 	}
-	// What a killed process left.
+	// What a process left that was killed.
 	left, err := os.ReadDir(m.work())
 	if err != nil {
 		return nil, err
@@ -176,15 +176,24 @@ func (m *Maker) give(dir string) error {
 	return nil
 }
 
-// staleAfter is longer than a build may take: another process may share the folder.
-const staleAfter = 2 * time.Hour
-
+// removeStale removes a build's folder whose process has ended. Another
+// process may share the folders.
 func removeStale(dir string) error {
-	info, err := os.Stat(dir)
-	if err != nil || time.Since(info.ModTime()) < staleAfter {
+	lock, err := lockFolder(dir)
+	if err != nil {
 		return nil
 	}
-	return os.RemoveAll(dir)
+	if err := lock.Close(); err != nil {
+		return err
+	}
+	// What ran in there was killed with its server, but may take a moment to end.
+	for range 20 {
+		if err = os.RemoveAll(dir); err == nil {
+			break
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	return err
 }
 
 func (m *Maker) findGo(ctx context.Context) error {
@@ -225,6 +234,9 @@ func (m *Maker) Make(ctx context.Context, spec artifact.Spec, out string, on fun
 	if err := Check(spec); err != nil {
 		return nil, err
 	}
+	if err := m.hasSource(spec); err != nil {
+		return nil, err
+	}
 	main, err := mainGo(spec)
 	if err != nil {
 		return nil, err
@@ -236,7 +248,7 @@ func (m *Maker) Make(ctx context.Context, spec artifact.Spec, out string, on fun
 	defer w.close()
 
 	on(stepResolving)
-	locked, err := w.lock(spec.ID(), goMod(spec))
+	locked, err := w.readLock(spec.ID(), goMod(spec))
 	if err != nil {
 		return nil, err
 	}
@@ -313,6 +325,9 @@ func (m *Maker) Compiles(ctx context.Context, roots []wire.ModuleVersion, toolch
 	if err := Check(spec); err != nil {
 		return err
 	}
+	if err := m.hasSource(spec); err != nil {
+		return err
+	}
 	main, err := mainGo(spec)
 	if err != nil {
 		return err
@@ -335,6 +350,7 @@ func (m *Maker) Compiles(ctx context.Context, roots []wire.ModuleVersion, toolch
 type workplace struct {
 	m      *Maker
 	dir    string
+	lock   *folderLock
 	goroot string
 	system wire.System
 }
@@ -345,6 +361,9 @@ func (m *Maker) begin(ctx context.Context, toolchain string, system wire.System,
 		return nil, fmt.Errorf("making a folder to build in: %w", err)
 	}
 	w := &workplace{m: m, dir: dir, system: system}
+	if w.lock, err = lockFolder(dir); err != nil {
+		return nil, errors.Join(fmt.Errorf("taking a folder to build in: %w", err), os.RemoveAll(dir))
+	}
 	if err := w.prepare(ctx, toolchain, main); err != nil {
 		w.close()
 		return nil, err
@@ -366,7 +385,7 @@ func (w *workplace) prepare(ctx context.Context, toolchain string, main []byte) 
 }
 
 func (w *workplace) close() {
-	if err := os.RemoveAll(w.dir); err != nil {
+	if err := errors.Join(w.lock.Close(), os.RemoveAll(w.dir)); err != nil {
 		w.m.cfg.Logger.Warn("a build's folder stays", "err", err)
 	}
 }
@@ -405,7 +424,7 @@ type lockfile struct {
 	GoSum string `json:"go_sum"`
 }
 
-func (w *workplace) lock(id string, fresh []byte) (locked bool, err error) {
+func (w *workplace) readLock(id string, fresh []byte) (locked bool, err error) {
 	var l lockfile
 	b, err := os.ReadFile(filepath.Join(w.m.locks(), id+".json"))
 	if err == nil {

@@ -28,10 +28,7 @@ func (m *Maker) Verify(ctx context.Context, file string, on func(step string)) (
 	if err != nil {
 		return nil, err
 	}
-	if err := m.hasSource(spec); err != nil {
-		return nil, err
-	}
-	dir, err := os.MkdirTemp(m.work(), "verify-")
+	dir, err := os.MkdirTemp("", "evergreen-verify-")
 	if err != nil {
 		return nil, fmt.Errorf("making a folder to build in: %w", err)
 	}
@@ -66,7 +63,7 @@ func (m *Maker) hasSource(s artifact.Spec) error {
 		if m.cfg.Source != nil {
 			have = m.cfg.Source.Version
 		}
-		return fmt.Errorf("it is built with %s %s, which was never released; the source here is %s: name the folder with that source", Module, s.Evergreen, have)
+		return fmt.Errorf("%w: %s %s was never released; the source here is %s: name the folder with that source", ErrSpec, Module, s.Evergreen, have)
 	}
 	return nil
 }
