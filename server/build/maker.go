@@ -67,6 +67,8 @@ type Maker struct {
 	goVer  string
 	offer  string // GOPROXY entry with our own module; "" is none
 
+	checks chan struct{} // one Compiles at a time: builds go on meanwhile
+
 	mu         sync.Mutex
 	toolchains map[string]string // GOROOT by version
 }
@@ -113,7 +115,7 @@ func NewMaker(ctx context.Context, cfg MakerConfig) (*Maker, error) {
 	}
 	own(&cfg.ModCache, "modules")
 	own(&cfg.GoCache, "compiled")
-	m := &Maker{cfg: cfg, toolchains: map[string]string{}}
+	m := &Maker{cfg: cfg, toolchains: map[string]string{}, checks: make(chan struct{}, 1)}
 	for _, dir := range []string{m.locks(), m.work()} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return nil, fmt.Errorf("making a folder to build in: %w", err)
@@ -305,7 +307,7 @@ func (w *workplace) deliver(spec artifact.Spec, out string) (*artifact.Build, er
 
 // Compiles tells whether a main package that imports the roots that are
 // plugins, and Caddy, compiles for a system with a toolchain: it does not
-// link. What does not is a *Failure with Remember set; other errors tell
+// link; one call at a time works. What does not is a *Failure with Remember set; other errors tell
 // nothing about the modules.
 func (m *Maker) Compiles(ctx context.Context, roots []wire.ModuleVersion, toolchain string, system wire.System) error {
 	spec := artifact.Spec{Go: toolchain, System: system}
@@ -332,6 +334,12 @@ func (m *Maker) Compiles(ctx context.Context, roots []wire.ModuleVersion, toolch
 	if err != nil {
 		return err
 	}
+	select {
+	case m.checks <- struct{}{}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	defer func() { <-m.checks }()
 	w, err := m.begin(ctx, spec.Go, spec.System, main)
 	if err != nil {
 		return err
