@@ -17,6 +17,13 @@ demo: ## see telemetry at work on this machine (Ctrl-C ends it)
 	@.ci/deps build
 	go run ./server/cmd/evergreen demo $(ARGS)
 
+.PHONY: evergreen
+evergreen: ## bin/evergreen, the server, with the module's source in it for the build service
+	@.ci/deps build
+	@trap 'rm -f server/build/embedded/evergreen.zip' EXIT; \
+	go run server/build/embedsource.go server/build/embedded/evergreen.zip; \
+	go build -trimpath -o bin/evergreen ./server/cmd/evergreen
+
 .PHONY: test
 test: ## all tests: check, then end to end, browser and crashes (about 20 minutes at first)
 	@.ci/deps all

@@ -37,7 +37,12 @@ func count(ctx context.Context, tx *sql.Tx, now time.Time, kind string, s artifa
 // Handed counts an executable that was handed out.
 func (q *Queue) Handed(ctx context.Context, s artifact.Spec) error {
 	q.metrics.handed.WithLabelValues(telemetry(s)).Inc()
-	err := q.cfg.DB.Tx(ctx, func(tx *sql.Tx) error { return count(ctx, tx, q.cfg.Now(), countHanded, s) })
+	err := q.cfg.DB.Tx(ctx, func(tx *sql.Tx) error {
+		if _, err := tx.ExecContext(ctx, "UPDATE builds SET handed = handed + 1 WHERE id = $1", s.ID()); err != nil {
+			return err
+		}
+		return count(ctx, tx, q.cfg.Now(), countHanded, s)
+	})
 	if err != nil {
 		return fmt.Errorf("counting what is handed out: %w", err)
 	}

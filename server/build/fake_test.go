@@ -23,6 +23,9 @@ import (
 
 func TestMain(m *testing.M) {
 	sandbox.Enter()
+	if dir := os.Getenv(childOf); dir != "" {
+		serveUntilKilled(dir)
+	}
 	os.Exit(m.Run())
 }
 
@@ -126,16 +129,18 @@ func fakeMaker(t *testing.T, change func(*MakerConfig)) *Maker {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// `go` protects modules from being changed, and from being removed.
-	t.Cleanup(func() {
-		filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
-			if err == nil && d.IsDir() {
-				os.Chmod(p, 0o755)
-			}
-			return nil
-		})
-	})
+	t.Cleanup(func() { unprotect(dir) })
 	return m
+}
+
+// unprotect lets a folder be removed, which `go` has protected.
+func unprotect(dir string) {
+	filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() {
+			os.Chmod(p, 0o755)
+		}
+		return nil
+	})
 }
 
 func fakeSpec(m *Maker, plugins ...string) artifact.Spec {

@@ -67,6 +67,8 @@ type Maker struct {
 	goVer  string
 	offer  string // GOPROXY entry with our own module; "" is none
 
+	checks chan struct{} // one Compiles at a time: builds go on meanwhile
+
 	mu         sync.Mutex
 	toolchains map[string]string // GOROOT by version
 }
@@ -113,7 +115,7 @@ func NewMaker(ctx context.Context, cfg MakerConfig) (*Maker, error) {
 	}
 	own(&cfg.ModCache, "modules")
 	own(&cfg.GoCache, "compiled")
-	m := &Maker{cfg: cfg, toolchains: map[string]string{}}
+	m := &Maker{cfg: cfg, toolchains: map[string]string{}, checks: make(chan struct{}, 1)}
 	for _, dir := range []string{m.locks(), m.work()} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return nil, fmt.Errorf("making a folder to build in: %w", err)
@@ -124,7 +126,7 @@ func NewMaker(ctx context.Context, cfg MakerConfig) (*Maker, error) {
 			return nil, err
 		}
 	}
-	// What a killed process left.
+	// What a process left that was killed.
 	left, err := os.ReadDir(m.work())
 	if err != nil {
 		return nil, err
@@ -159,6 +161,9 @@ func (m *Maker) proxy() string { return filepath.Join(m.cfg.Folder, "own") }
 // Isolation is how much builds are kept apart from the machine.
 func (m *Maker) Isolation() sandbox.Isolation { return m.box.Isolation() }
 
+// GoVersion is the toolchain that is there without being downloaded: "go1.26.11".
+func (m *Maker) GoVersion() string { return m.goVer }
+
 // give makes a folder that builds may write to.
 func (m *Maker) give(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -173,15 +178,24 @@ func (m *Maker) give(dir string) error {
 	return nil
 }
 
-// staleAfter is longer than a build may take: another process may share the folder.
-const staleAfter = 2 * time.Hour
-
+// removeStale removes a build's folder whose process has ended. Another
+// process may share the folders.
 func removeStale(dir string) error {
-	info, err := os.Stat(dir)
-	if err != nil || time.Since(info.ModTime()) < staleAfter {
+	lock, err := lockFolder(dir)
+	if err != nil {
 		return nil
 	}
-	return os.RemoveAll(dir)
+	if err := lock.Close(); err != nil {
+		return err
+	}
+	// What ran in there was killed with its server, but may take a moment to end.
+	for range 20 {
+		if err = os.RemoveAll(dir); err == nil {
+			break
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	return err
 }
 
 func (m *Maker) findGo(ctx context.Context) error {
@@ -222,6 +236,9 @@ func (m *Maker) Make(ctx context.Context, spec artifact.Spec, out string, on fun
 	if err := Check(spec); err != nil {
 		return nil, err
 	}
+	if err := m.hasSource(spec); err != nil {
+		return nil, err
+	}
 	main, err := mainGo(spec)
 	if err != nil {
 		return nil, err
@@ -233,7 +250,7 @@ func (m *Maker) Make(ctx context.Context, spec artifact.Spec, out string, on fun
 	defer w.close()
 
 	on(stepResolving)
-	locked, err := w.lock(spec.ID(), goMod(spec))
+	locked, err := w.readLock(spec.ID(), goMod(spec))
 	if err != nil {
 		return nil, err
 	}
@@ -290,7 +307,7 @@ func (w *workplace) deliver(spec artifact.Spec, out string) (*artifact.Build, er
 
 // Compiles tells whether a main package that imports the roots that are
 // plugins, and Caddy, compiles for a system with a toolchain: it does not
-// link. What does not is a *Failure with Remember set; other errors tell
+// link; one call at a time works. What does not is a *Failure with Remember set; other errors tell
 // nothing about the modules.
 func (m *Maker) Compiles(ctx context.Context, roots []wire.ModuleVersion, toolchain string, system wire.System) error {
 	spec := artifact.Spec{Go: toolchain, System: system}
@@ -310,10 +327,19 @@ func (m *Maker) Compiles(ctx context.Context, roots []wire.ModuleVersion, toolch
 	if err := Check(spec); err != nil {
 		return err
 	}
+	if err := m.hasSource(spec); err != nil {
+		return err
+	}
 	main, err := mainGo(spec)
 	if err != nil {
 		return err
 	}
+	select {
+	case m.checks <- struct{}{}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	defer func() { <-m.checks }()
 	w, err := m.begin(ctx, spec.Go, spec.System, main)
 	if err != nil {
 		return err
@@ -332,6 +358,7 @@ func (m *Maker) Compiles(ctx context.Context, roots []wire.ModuleVersion, toolch
 type workplace struct {
 	m      *Maker
 	dir    string
+	lock   *folderLock
 	goroot string
 	system wire.System
 }
@@ -342,6 +369,9 @@ func (m *Maker) begin(ctx context.Context, toolchain string, system wire.System,
 		return nil, fmt.Errorf("making a folder to build in: %w", err)
 	}
 	w := &workplace{m: m, dir: dir, system: system}
+	if w.lock, err = lockFolder(dir); err != nil {
+		return nil, errors.Join(fmt.Errorf("taking a folder to build in: %w", err), os.RemoveAll(dir))
+	}
 	if err := w.prepare(ctx, toolchain, main); err != nil {
 		w.close()
 		return nil, err
@@ -363,7 +393,7 @@ func (w *workplace) prepare(ctx context.Context, toolchain string, main []byte) 
 }
 
 func (w *workplace) close() {
-	if err := os.RemoveAll(w.dir); err != nil {
+	if err := errors.Join(w.lock.Close(), os.RemoveAll(w.dir)); err != nil {
 		w.m.cfg.Logger.Warn("a build's folder stays", "err", err)
 	}
 }
@@ -402,7 +432,7 @@ type lockfile struct {
 	GoSum string `json:"go_sum"`
 }
 
-func (w *workplace) lock(id string, fresh []byte) (locked bool, err error) {
+func (w *workplace) readLock(id string, fresh []byte) (locked bool, err error) {
 	var l lockfile
 	b, err := os.ReadFile(filepath.Join(w.m.locks(), id+".json"))
 	if err == nil {

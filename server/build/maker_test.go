@@ -1,6 +1,8 @@
 package build
 
 import (
+	"archive/zip"
+	"bytes"
 	"errors"
 	"os"
 	"os/exec"
@@ -135,7 +137,7 @@ func TestCompiles(t *testing.T) {
 	}
 	roots[1] = wire.ModuleVersion{Path: "plugin.example/broken", Version: "v1.0.0", Plugin: true}
 	var f *Failure
-	if err := m.Compiles(t.Context(), roots, m.goVer, sys); !errors.As(err, &f) || !f.Remember || !strings.Contains(f.Words, "undefinedFunction") {
+	if err := m.Compiles(t.Context(), roots, m.goVer, sys); !errors.As(err, &f) || !f.Remember || !strings.Contains(f.Words, "undefinedFunction") || !strings.Contains(f.Words, "# plugin.example/broken\n") {
 		t.Error(err)
 	}
 }
@@ -166,6 +168,18 @@ func TestOwnSource(t *testing.T) {
 	}
 	if err := checkModule(wire.ModuleVersion{Path: Module, Version: src.Version}); err != nil {
 		t.Error(err)
+	}
+	// What is embedded is the same source.
+	var packed bytes.Buffer
+	if err := src.WriteZip(&packed); err != nil {
+		t.Fatal(err)
+	}
+	z, err := zip.NewReader(bytes.NewReader(packed.Bytes()), int64(packed.Len()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if unpacked, err := ReadSource(z); err != nil || unpacked.Version != src.Version {
+		t.Errorf("versions %s and %s (%v)", src.Version, unpacked.Version, err)
 	}
 	for _, f := range src.files {
 		if strings.HasPrefix(f.name, "server/") || strings.HasSuffix(f.name, "_test.go") {

@@ -61,6 +61,9 @@ const (
 	maxSource     = 64 << 20
 )
 
+// unreleased begins the versions of sources that no release has.
+const unreleased = "v0.0.0-00010101000000-"
+
 // ReadSource reads our module's source from the root of a file system. Its
 // version, v0.0.0-00010101000000- and a hash, tells what is in it: equal
 // sources have equal versions.
@@ -116,7 +119,7 @@ func ReadSource(fsys fs.FS) (*Source, error) {
 		return nil, fmt.Errorf("hashing the module's source: %w", err)
 	}
 	h := sha256.Sum256([]byte(sum))
-	s.Version = "v0.0.0-00010101000000-" + hex.EncodeToString(h[:6])
+	s.Version = unreleased + hex.EncodeToString(h[:6])
 	return s, nil
 }
 

@@ -268,18 +268,6 @@ func (q *Queue) Ask(ctx context.Context, spec artifact.Spec, p Priority) (wire.B
 	return out, nil
 }
 
-// Prewarm asks for specs that nobody waits for, as many as there is room for.
-func (q *Queue) Prewarm(ctx context.Context, specs []artifact.Spec) error {
-	for _, s := range specs {
-		if _, err := q.Ask(ctx, s, PriorityPrewarm); errors.Is(err, ErrFull) {
-			return nil
-		} else if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // progress tells how far a build is; its second result is false if it does not exist.
 func progress(ctx context.Context, tx *sql.Tx, id string) (wire.BuildProgress, bool, error) {
 	r, found, err := get(ctx, tx, id)

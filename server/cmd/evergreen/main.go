@@ -28,6 +28,7 @@ func commands() []command {
 		{"serve", "collect reports and show them; plan, build and serve updates", serve},
 		{"demo", "see it all at work on this machine", demo},
 		{"delta", "make and apply patches of executables", deltaCommand},
+		{"build", "build a Caddy, or verify one, by the recipe of the build service", buildCommand},
 		{"geo", "install a database that tells a sender's country", geoCommand},
 		{"rollout", "bring a release to a growing share of instances", rolloutCommand},
 		{"plan", "find the smallest change that fixes a build", planCommand},

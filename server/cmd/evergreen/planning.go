@@ -4,12 +4,14 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
 	"time"
 
+	"github.com/caddy-evergreen/evergreen/server/build"
 	"github.com/caddy-evergreen/evergreen/server/gomods"
 	"github.com/caddy-evergreen/evergreen/server/plan"
 	"github.com/caddy-evergreen/evergreen/server/vulndb"
@@ -25,9 +27,10 @@ type planFlags struct {
 	pins             pins
 	vulndb, scores   string
 	platform, kernel string
-	json             bool
+	json, compile    bool
 	cache            string
 	maxAge           time.Duration
+	stderr           io.Writer
 }
 
 // pins are given as PATH@VERSION.
@@ -46,6 +49,7 @@ func (p pins) Set(s string) error {
 
 func (f *planFlags) register(fs *flag.FlagSet) {
 	f.pins = pins{}
+	f.stderr = fs.Output()
 	fs.StringVar(&f.scope, "scope", "", "what to fix: none, critical, important, feature or all (default important)")
 	fs.StringVar(&f.channel, "channel", "", "which `RELEASES` to take: stable or beta (default stable)")
 	fs.Var(f.pins, "pin", "keep a module, or \"toolchain\", at a version: `PATH@VERSION`; may be given several times")
@@ -54,6 +58,7 @@ func (f *planFlags) register(fs *flag.FlagSet) {
 	fs.StringVar(&f.platform, "platform", "", "`OS/ARCH` of the build (default: as the executable says, else this machine's)")
 	fs.StringVar(&f.kernel, "kernel", "", "`RELEASE` of the kernel that it runs on, for versions that need a newer one")
 	fs.StringVar(&f.cache, "cache", "", "`FOLDER` for what is fetched (default: evergreen in the user's cache folder)")
+	fs.BoolVar(&f.compile, "compile", false, "try whether the plan compiles, and plan around what does not (needs Go; minutes at first)")
 	fs.BoolVar(&f.json, "json", false, "print JSON")
 }
 
@@ -134,6 +139,18 @@ func (f *planFlags) planner(ctx context.Context, c wire.Check) (*plan.Planner, e
 		return nil, fmt.Errorf("%w (give another database with --vulndb)", err)
 	}
 	cfg := plan.Config{Advisories: func() plan.Advisories { return db }, GoMods: mods, Versions: mods}
+	if f.compile {
+		// Our own module is in a build list with the version of its source.
+		own, _, err := build.FindOwn("", ".")
+		if err != nil {
+			own = nil // builds without it can be tried all the same
+		}
+		maker, _, err := (&buildFlags{}).maker(ctx, own, f.stderr)
+		if err != nil {
+			return nil, err
+		}
+		cfg.Compiler = compiler{maker}
+	}
 	p, err := plan.New(cfg)
 	if err != nil || c.Scope != wire.ScopeFeature && c.Scope != wire.ScopeAll {
 		return p, err
