@@ -32,6 +32,7 @@ func commands() []command {
 		{"plan", "find the smallest change that fixes a build", planCommand},
 		{"audit", "tell what a build is vulnerable to", audit},
 		{"hello", "explain TLS ClientHellos", hello},
+		{"keys", "make and change the keys that updates are signed with", keysCommand},
 		{"version", "print the version", version},
 	}
 }
