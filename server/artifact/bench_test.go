@@ -81,6 +81,8 @@ func BenchmarkPublished10000(b *testing.B) {
 	b.ReportMetric(timestamp, "timestamp-B")
 	b.ReportMetric(snapshot, "snapshot-B")
 	b.ReportMetric(bin, "bin-B")
+	b.ReportMetric(snapshotZ, "snapshot-gz-B")
+	b.ReportMetric(binZ, "bin-gz-B")
 	b.ReportMetric(root+targets+timestamp+snapshotZ+binZ, "first-check-B")
 	b.ReportMetric(timestamp+snapshotZ+binZ, "next-check-B")
 }

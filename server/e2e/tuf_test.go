@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"crypto/sha256"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -74,8 +75,9 @@ func TestE2ETUFJS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	spec := artifact.Spec{Go: "go1.26.8", System: wire.System{OS: "linux", Arch: "amd64"}, Caddy: "v2.11.9"}
 	target, err := repo.Publish(t.Context(), artifact.Build{
-		Spec:   artifact.Spec{Go: "go1.26.8", System: wire.System{OS: "linux", Arch: "amd64"}, Caddy: "v2.11.9"},
+		Spec:   spec,
 		SHA256: fmt.Sprintf("%x", sum.Sum(nil)), Size: size,
 	}, file)
 	if err != nil {
@@ -92,9 +94,10 @@ func TestE2ETUFJS(t *testing.T) {
 			t.Fatalf("tuf-js: %v", err)
 		}
 		var got []string
+		var provenance string // the last of them
 		for line := range strings.Lines(string(out)) {
 			f := strings.Fields(line)
-			got = append(got, f[0]+" "+f[1])
+			got, provenance = append(got, f[0]+" "+f[1]), f[2]
 		}
 		var want []string
 		for _, f := range target.Files {
@@ -105,6 +108,19 @@ func TestE2ETUFJS(t *testing.T) {
 		}
 		if d := cmp.Diff(want, got[:2]); d != "" {
 			t.Errorf("what tuf-js downloaded (-want +got):\n%s", d)
+		}
+		// The provenance is verified by sigstore's library, with the key of that time.
+		cmd = exec.CommandContext(t.Context(), "node", filepath.Join(js, "provenance.mjs"), filepath.Join(dir, "tuf", "1.targets.json"), provenance, file)
+		cmd.Dir, cmd.Stderr = js, os.Stderr
+		if out, err = cmd.Output(); err != nil {
+			t.Fatalf("verifying provenance: %v", err)
+		}
+		var built artifact.Spec
+		if err := json.Unmarshal(out, &built); err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(spec, built); d != "" {
+			t.Errorf("what it was built from (-want +got):\n%s", d)
 		}
 	}
 	check("first")
