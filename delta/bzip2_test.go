@@ -5,6 +5,7 @@ import (
 	stdbzip2 "compress/bzip2"
 	"io"
 	"math/rand/v2"
+	"os/exec"
 	"slices"
 	"testing"
 )
@@ -28,6 +29,10 @@ func TestBzip2(t *testing.T) {
 		step = step*8/5 + 1
 	}
 	r.Shuffle(len(skewed), func(i, j int) { skewed[i], skewed[j] = skewed[j], skewed[i] })
+	program, err := exec.LookPath("bzip2")
+	if err != nil {
+		t.Log("no bzip2 program is here:", err)
+	}
 	for name, b := range map[string][]byte{
 		"empty": {}, "one": {5}, "three": {1, 1, 1}, "four": {1, 1, 1, 1}, "five": {1, 1, 1, 1, 1},
 		"noise": noise, "skewed": skewed, "zeros": make([]byte, 3_000_000),
@@ -50,6 +55,14 @@ func TestBzip2(t *testing.T) {
 		}
 		if !bytes.Equal(got, b) {
 			t.Errorf("%s: other bytes come out", name)
+		}
+		if program == "" {
+			continue
+		}
+		cmd := exec.Command(program, "-d", "-c")
+		cmd.Stdin = bytes.NewReader(packed)
+		if got, err := cmd.Output(); err != nil || !bytes.Equal(got, b) {
+			t.Errorf("%s: the program reads %d bytes, %v", name, len(got), err)
 		}
 	}
 }

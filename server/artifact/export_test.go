@@ -3,6 +3,8 @@ package artifact
 import (
 	"context"
 	"time"
+
+	"github.com/theupdateframework/go-tuf/v2/metadata"
 )
 
 // Step is what Run does each second.
@@ -18,3 +20,11 @@ func (r *Repository) OnWriting(f func(name string) error) { r.s.before = f }
 
 // OnWrite has f called after each write to the storage.
 func (r *Repository) OnWrite(f func(name string)) { r.s.after = f }
+
+// Sign signs metadata as who has some keys can.
+func Sign[T metadata.Roles](m *metadata.Metadata[T], keys ...*Key) ([]byte, error) {
+	if err := sign(m, keys); err != nil {
+		return nil, err
+	}
+	return m.ToBytes(false)
+}

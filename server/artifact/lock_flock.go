@@ -17,7 +17,7 @@ func lockFile(name string) (*os.File, error) {
 		return nil, err
 	}
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		return nil, errors.Join(fmt.Errorf("another process signs for this repository: stop it first: %w", err), f.Close())
+		return nil, errors.Join(fmt.Errorf("%w: stop it first: %w", ErrLocked, err), f.Close())
 	}
 	return f, nil
 }

@@ -13,7 +13,7 @@ import (
 func lockFile(name string) (*os.File, error) {
 	f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
 	if errors.Is(err, os.ErrExist) {
-		return nil, fmt.Errorf("another process signs for this repository, or crashed: stop it, or remove %s: %w", name, err)
+		return nil, fmt.Errorf("%w, or crashed: stop it, or remove %s: %w", ErrLocked, name, err)
 	}
 	return f, err
 }

@@ -228,8 +228,10 @@ func (r *Repository) prune(ctx context.Context, grace time.Duration) error {
 		switch {
 		case wanted[o.Key], o.Key == "timestamp.json", o.Key == ".lock", o.ModTime.After(before):
 			continue
-		case isMetadata && (role == metadata.ROOT || v == st.top[role]):
-			continue // the chain stays, and the greatest version is remembered
+		case isMetadata && (Offline(role) || v == st.top[role]):
+			// The chain of roots stays, so do the keys that signed provenance, and the
+			// greatest version is remembered.
+			continue
 		}
 		if err := r.s.bucket.Delete(ctx, o.Key); err != nil && gcerrors.Code(err) != gcerrors.NotFound {
 			return fmt.Errorf("pruning the repository: %w", err)

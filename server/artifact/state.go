@@ -34,6 +34,9 @@ type state struct {
 // ErrNoRepository says that there is no repository yet.
 var ErrNoRepository = errors.New("there is no repository yet: make its keys with `evergreen keys init`")
 
+// ErrLocked says that another process has the repository.
+var ErrLocked = errors.New("another process signs for this repository")
+
 func load(ctx context.Context, s *Storage) (*state, error) {
 	st := &state{top: map[string]int64{}, bins: map[string]*metadata.Metadata[metadata.TargetsType]{}}
 	if err := s.list(ctx, "", func(o *blob.ListObject) error {

@@ -22,7 +22,7 @@ Makes and applies patches from one executable to another.
 
   make    writes to PATCH what makes NEW of OLD. The method is one of
             zstd-patch  in seconds (default)
-            bsdiff      a third of the size, in a minute, with 0.5 GiB of memory
+            bsdiff      a quarter of the size, in half a minute, with 0.7 GiB of memory
             zstd        NEW as a whole, compressed: OLD is not used
   apply   writes to NEW what PATCH makes of OLD ("-" if it needs none). PATCH may
           be a bare Zstandard frame too, as "zstd --patch-from=OLD NEW" writes:

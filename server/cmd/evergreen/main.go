@@ -36,6 +36,7 @@ func commands() []command {
 		{"hello", "explain TLS ClientHellos", hello},
 		{"release", "say how much a version matters", releaseCommand},
 		{"advisory", "show known vulnerabilities, and rate them", advisoryCommand},
+		{"keys", "make and change the keys that updates are signed with", keysCommand},
 		{"version", "print the version", version},
 	}
 }
