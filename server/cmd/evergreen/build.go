@@ -48,7 +48,7 @@ func buildCommand(ctx context.Context, args []string, stdout, stderr io.Writer) 
 	fs.StringVar(&c.service, "service", "", "`URL` that the executable reports to and asks for updates")
 	fs.StringVar(&c.root, "root", "", "`SHA-256` of the root metadata that it trusts")
 	fs.Func("require", "raise a dependency to `MODULE@VERSION`; can be given several times", func(s string) error {
-		m, err := moduleVersion(s)
+		m, err := parseModule(s)
 		c.requires = append(c.requires, m)
 		return err
 	})
@@ -81,7 +81,7 @@ type buildFlags struct {
 	requires                                                                      []wire.ModuleVersion
 }
 
-func moduleVersion(s string) (wire.ModuleVersion, error) {
+func parseModule(s string) (wire.ModuleVersion, error) {
 	path, version, ok := strings.Cut(s, "@")
 	if !ok || path == "" || version == "" {
 		return wire.ModuleVersion{}, fmt.Errorf("%q has no version: write path@version", s)
@@ -159,7 +159,7 @@ func (c *buildFlags) spec(names []string) (artifact.Spec, error) {
 		s.System.Variant = "v" + strings.TrimPrefix(c.arm, "v")
 	}
 	for _, n := range names {
-		m, err := moduleVersion(n)
+		m, err := parseModule(n)
 		if err != nil {
 			return s, fmt.Errorf("%w: %w", err, errUsage)
 		}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -98,7 +97,7 @@ func (u *updateService) openRepository(ctx context.Context) error {
 			"folder", c.Keys, "do", "evergreen keys init --help")
 		return nil
 	}
-	passphrase, err := keysPassphrase(os.Getenv)
+	secret, err := passphrase(os.Getenv("EVERGREEN_KEYS_PASSPHRASE_FILE"), os.Stderr)
 	if err != nil {
 		return err
 	}
@@ -108,7 +107,7 @@ func (u *updateService) openRepository(ctx context.Context) error {
 	u.repo, err = artifact.Open(ctx, artifact.Options{
 		Storage: u.storage,
 		Keys: func() ([]*artifact.Key, error) {
-			return artifact.LoadKeys(c.Keys, passphrase, artifact.RoleBuilds, artifact.RoleSnapshot, artifact.RoleTimestamp)
+			return artifact.LoadKeys(c.Keys, secret, artifact.RoleBuilds, artifact.RoleSnapshot, artifact.RoleTimestamp)
 		},
 		Log: u.log, Builder: c.URL,
 	})
@@ -150,21 +149,6 @@ type publisher struct{ repo *artifact.Repository }
 func (p publisher) Publish(ctx context.Context, b artifact.Build, executable string) error {
 	_, err := p.repo.Publish(ctx, b, executable)
 	return err
-}
-
-// keysPassphrase is what the online keys are encrypted with; nil if they are not.
-func keysPassphrase(getenv func(string) string) ([]byte, error) {
-	if file := getenv("EVERGREEN_KEYS_PASSPHRASE_FILE"); file != "" {
-		b, err := os.ReadFile(file)
-		if err != nil {
-			return nil, fmt.Errorf("reading the keys' passphrase: %w", err)
-		}
-		return bytes.TrimRight(b, "\r\n"), nil
-	}
-	if p := getenv("EVERGREEN_KEYS_PASSPHRASE"); p != "" {
-		return []byte(p), nil
-	}
-	return nil, nil
 }
 
 // Register adds all paths of flow B.
@@ -356,15 +340,4 @@ func (u *updateService) whyNot(ctx context.Context, c wire.Check) {
 	if err != nil {
 		u.log.Warn("no plan that compiles was found", "error", err)
 	}
-}
-
-// compiler tries plans as the builder would.
-type compiler struct{ maker *build.Maker }
-
-func (c compiler) Compiles(ctx context.Context, roots []wire.ModuleVersion, goVersion string, system wire.System) error {
-	err := c.maker.Compiles(ctx, roots, goVersion, system)
-	if f := (*build.Failure)(nil); errors.As(err, &f) && f.Remember {
-		return &plan.CompileError{Words: f.Words}
-	}
-	return err
 }
