@@ -37,7 +37,10 @@ const siegeStep = 2 * time.Second
 func besiege(t *testing.T, srv *server, global string) *siege {
 	t.Helper()
 	exe := caddyWith(t, caddyVersions[len(caddyVersions)-1])
-	upstream := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+	upstream := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		<-r.Context().Done()
+	}))
 	t.Cleanup(upstream.Close)
 	ports, err := testbed.PickPorts()
 	if err != nil {
