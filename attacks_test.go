@@ -327,6 +327,11 @@ func TestAttacksOverQUIC(t *testing.T) {
 				}
 				conn, err := dial(t.Context(), "", config, nil)
 				if err == nil {
+					// Until the server's control stream comes, it may not have seen
+					// that the handshake is complete.
+					_, err = conn.AcceptUniStream(t.Context())
+				}
+				if err == nil {
 					err = conn.CloseWithError(0, "")
 				}
 				if (err == nil) != (c.alpn == "h3") {
