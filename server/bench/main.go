@@ -1,5 +1,5 @@
 // Command bench measures whole processes: a Caddy with and without the module,
-// and the collector beside a handler that does nothing. Machines are noisy, so
+// the collector beside a handler that does nothing, and planning. Machines are noisy, so
 // what is compared runs in turns, and ratios are what counts.
 package main
 
@@ -26,9 +26,11 @@ func run(ctx context.Context, args []string) error {
 			return caddy(ctx)
 		case "collector":
 			return collector(ctx)
+		case "plan":
+			return plans(ctx)
 		case "discard": // the process that the collector is compared with
 			return discard(ctx)
 		}
 	}
-	return fmt.Errorf("usage: bench caddy | collector")
+	return fmt.Errorf("usage: bench caddy | collector | plan")
 }
