@@ -36,7 +36,7 @@ check: ## format, vet, staticcheck, generated files, unit tests with -race
 .PHONY: e2e
 e2e: web ## real Caddys, a real server, a real browser, kill -9 (the short form)
 	go test -count 1 -run TestMemoryUnderAttack .
-	go test -tags e2e -count 1 -timeout 40m -v ./server/e2e ./server/dashboard ./server/testbed/programs ./server/linked -run 'TestE2E|TestBrowser'
+	go test -tags e2e -count 1 -timeout 40m -v ./server/e2e ./server/dashboard ./server/testbed/programs ./server/linked ./server/called -run 'TestE2E|TestBrowser'
 
 .PHONY: chaos
 chaos: ## 50 kills of the server and of Caddy under load
