@@ -100,7 +100,7 @@ func (d *Dashboard) compute(ctx context.Context, src source, public bool, a ques
 		Metric: a.metric.ID, Grain: a.grain, From: a.from, To: a.to,
 		Facet: a.facet, Values: values, Labels: labels, Where: a.where,
 		ByTime: a.byTime, ByValue: a.byValue, ByLabel: a.byLabel, ByDims: a.byDims,
-		Limit: maxRows + 1,
+		CountsOnly: !a.sketches(), Limit: maxRows + 1,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("asking for %s: %w", a.metric.Name, err)
@@ -130,6 +130,10 @@ func (d *Dashboard) compute(ctx context.Context, src source, public bool, a ques
 	return d.express(a, groups, len(hidden)), nil
 }
 
+// sketches reports whether the answer is made of histograms' buckets or of
+// registers of distinct things.
+func (a *question) sketches() bool { return a.quantiles != nil || a.metric.Kind == wire.KindDistinct }
+
 // chosen keeps those groups that a's values and labels name.
 func (a *question) chosen(groups []*group) []*group {
 	return slices.DeleteFunc(groups, func(g *group) bool {
@@ -141,7 +145,7 @@ func (a *question) chosen(groups []*group) []*group {
 // latest narrows a's span to its newest complete period that has rows, or,
 // where none is complete, the newest.
 func (d *Dashboard) latest(ctx context.Context, src source, a question) (span, error) {
-	rows, err := src.Query(ctx, store.Query{Metric: a.metric.ID, Grain: a.grain, From: a.from, To: a.to, ByTime: true})
+	rows, err := src.Query(ctx, store.Query{Metric: a.metric.ID, Grain: a.grain, From: a.from, To: a.to, ByTime: true, CountsOnly: true})
 	if err != nil {
 		return span{}, fmt.Errorf("asking when %s was counted: %w", a.metric.Name, err)
 	}

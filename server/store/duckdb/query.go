@@ -13,14 +13,17 @@ import (
 	"github.com/caddy-evergreen/evergreen/wire"
 )
 
-// merged are the expressions that merge the rows of a group. A group of one,
-// the usual after compaction, spares its buckets the call into Go.
-var merged = fmt.Sprintf(`least(sum(count), %d)::BIGINT, least(sum(sum), %[1]d)::BIGINT,
-	least(sum(reports), %d)::BIGINT, max(top),
+// counts are the expressions that merge the numbers of a group's rows.
+var counts = fmt.Sprintf(`least(sum(count), %d)::BIGINT, least(sum(sum), %[1]d)::BIGINT,
+	least(sum(reports), %d)::BIGINT, max(top)`, int64(math.MaxInt64), uint32(math.MaxUint32))
+
+// merged are counts and those of the sketches. A group of one, the usual after
+// compaction, spares its buckets the call into Go.
+var merged = counts + `,
 	CASE count(buckets) WHEN 0 THEN NULL WHEN 1 THEN any_value(buckets)
 		ELSE merge_buckets(list(buckets) FILTER (buckets IS NOT NULL)) END,
 	CASE count(registers) WHEN 0 THEN NULL WHEN 1 THEN any_value(registers)
-		ELSE merge_registers(list(registers) FILTER (registers IS NOT NULL)) END`, int64(math.MaxInt64), uint32(math.MaxUint32))
+		ELSE merge_registers(list(registers) FILTER (registers IS NOT NULL)) END`
 
 // A statement is SQL with its arguments, in their order.
 type statement struct {
@@ -161,7 +164,11 @@ func selection(q store.Query) (*statement, error) {
 	for _, k := range keys {
 		st.add(k + ", ")
 	}
-	st.add(merged+" FROM "+t+" WHERE start >= ? AND start < ? AND metric = ? AND facet = ?",
+	values := merged
+	if q.CountsOnly {
+		values = counts + ", NULL::BLOB, NULL::BLOB"
+	}
+	st.add(values+" FROM "+t+" WHERE start >= ? AND start < ? AND metric = ? AND facet = ?",
 		seconds(q.From), seconds(q.To), uint16(q.Metric), uint8(q.Facet))
 	if q.Values != nil {
 		in(&st, "value", q.Values, bytesArg)

@@ -96,7 +96,7 @@ func (g *generator) query() store.Query {
 		Metric: wire.MetricID(g.r.IntN(4)), Grain: pick(g, store.Grains[:]...), Facet: wire.Facet(g.r.IntN(3)),
 		From: allFrom, To: allTo,
 		ByTime: g.r.IntN(2) == 0, ByValue: g.r.IntN(2) == 0, ByLabel: g.r.IntN(2) == 0,
-		Limit: pick(g, 0, 0, 1, 3, 1000),
+		Limit: pick(g, 0, 0, 1, 3, 1000), CountsOnly: g.r.IntN(4) == 0,
 	}
 	if g.r.IntN(3) == 0 {
 		q.From = time.Unix(at(g.r.IntN(14)), int64(g.r.IntN(2)))

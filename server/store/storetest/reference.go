@@ -163,6 +163,11 @@ func (f *Reference) Query(ctx context.Context, q store.Query) ([]store.Row, erro
 		merge(groups, g, r)
 	}
 	rows := slices.Collect(maps.Values(groups))
+	if q.CountsOnly {
+		for i := range rows {
+			rows[i].Buckets, rows[i].Registers = nil, nil
+		}
+	}
 	byCount := func(a, b store.Row) int {
 		return cmp.Or(-cmp.Compare(a.Count, b.Count), compareKeys(a.Key, b.Key))
 	}
