@@ -114,7 +114,7 @@ func (d *Dashboard) instancesIn(ctx context.Context, s span) (*Instances, error)
 	if s.points(d.cfg.Timing) > maxPoints {
 		return nil, tooMuch("%d periods of a %s are more than %d: choose a shorter range or a coarser grain.", s.points(d.cfg.Timing), s.grain, maxPoints)
 	}
-	over, err := d.answer(ctx, d.cfg.Store, "", question{span: s, metric: m, byTime: true, limit: 1})
+	over, err := d.answer(ctx, d.cfg.Store, "", question{span: s, metric: m, byTime: true, limit: defaultSeries}) // as the chart asks
 	if err != nil {
 		return nil, err
 	}
@@ -205,8 +205,11 @@ func (d *Dashboard) news(ctx context.Context, s span) (*News, error) {
 }
 
 func newsGrain(s span) store.Grain {
-	if s.to.Sub(s.from) > 4*24*time.Hour {
+	switch d := s.to.Sub(s.from); {
+	case d > 4*24*time.Hour:
 		return store.Day
+	case d >= 12*time.Hour:
+		return store.Hour
 	}
 	return store.Window
 }

@@ -289,7 +289,7 @@ func (d *Dashboard) defaultRange(ctx context.Context) (string, error) {
 	day, _ := rangeByName("24h")
 	m := wire.MetricByID(wire.InstancesActive)
 	s := day.span(d.cfg.Timing, d.cfg.Now())
-	ans, err := d.answer(ctx, d.cfg.Store, "", question{span: s, metric: m, byTime: true, limit: 1})
+	ans, err := d.answer(ctx, d.cfg.Store, "", question{span: s, metric: m, byTime: true, limit: defaultSeries})
 	if err != nil {
 		return "", err
 	}

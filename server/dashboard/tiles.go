@@ -115,7 +115,7 @@ func (d *Dashboard) instancesTile(ctx context.Context, s span, at url.Values) (t
 	if err != nil {
 		return tile{}, false, err
 	}
-	before, err := d.instancesIn(ctx, s.before())
+	before, err := d.answer(ctx, d.cfg.Store, "", question{span: s.before(), metric: wire.MetricByID(wire.InstancesActive), limit: 1})
 	if err != nil {
 		return tile{}, false, err
 	}
@@ -125,7 +125,7 @@ func (d *Dashboard) instancesTile(ctx context.Context, s span, at url.Values) (t
 	}
 	t := tile{ID: "now", Title: "Instances now", Note: whole(in.Count) + " in " + rangeShort(s), Good: 1, Href: "/api/v1/instances?" + at.Encode()}
 	t.Number, t.Unit = short(in.Now)
-	t.change(float64(in.Count), float64(before.Count))
+	t.change(float64(in.Count), float64(before.Total))
 	until := &Answer{Complete: start(s.grain, d.cfg.Timing, complete(d.cfg.Timing, d.cfg.Now()))}
 	t.Line, t.Area = spark(settled(until, values))
 	return t, in.Count == 0, nil
@@ -163,7 +163,7 @@ func rate(n uint64, d time.Duration) string {
 }
 
 func (d *Dashboard) latencyTile(ctx context.Context, s span, at url.Values) (tile, error) {
-	c := chart{ID: "tile", Metric: wire.HTTPFirstByte, Ask: "q=0.5,0.99", Quantiles: true}
+	c := chart{ID: "tile", Metric: wire.HTTPFirstByte, Ask: "q=0.5,0.9,0.99", Quantiles: true}
 	now, href, err := d.asked(ctx, c, s, at)
 	if err != nil {
 		return tile{}, err
@@ -172,7 +172,7 @@ func (d *Dashboard) latencyTile(ctx context.Context, s span, at url.Values) (til
 	if err != nil {
 		return tile{}, err
 	}
-	c.Ask += "&by=time"
+	c.Ask += "&by=time" // as the chart asks
 	over, _, err := d.asked(ctx, c, s, at)
 	if err != nil {
 		return tile{}, err
@@ -181,7 +181,7 @@ func (d *Dashboard) latencyTile(ctx context.Context, s span, at url.Values) (til
 	if len(now.Rows) > 0 {
 		q := now.Rows[0].Quantiles
 		t.Number, t.Unit = amount(q[0], wire.Microseconds)
-		t.Note = "median; p99 " + join(amount(q[1], wire.Microseconds))
+		t.Note = "median; p99 " + join(amount(q[2], wire.Microseconds))
 		if len(before.Rows) > 0 {
 			t.change(q[0], before.Rows[0].Quantiles[0])
 		}
