@@ -263,6 +263,10 @@ func (f *figure) wordNoun(word string, a question) string {
 		return "Client"
 	case "ja4":
 		return "JA4"
+	case "cpu_feature":
+		return "Feature"
+	case "count":
+		return "How many"
 	case "bot_class":
 		return "Bot"
 	case "hello_state":

@@ -99,6 +99,8 @@ func (f *figure) split(a question) {
 var meanings = map[string]string{
 	"1xx": "rest", "2xx": "p0", "3xx": "p1", "4xx": "p2", "5xx": "p4",
 	"consistent": "p0", "inconsistent": "p4", "unknown": "rest", "other": "rest",
+	"TLS 1.3": "p0", "TLS 1.2": "p1", "TLS 1.1": "p2", "TLS 1.0": "p4",
+	"http/3": "p0", "http/2": "p1", "http/1.1": "p2", "http/1.0": "p3", "ipv6": "p0", "ipv4": "p1", "unix": "p3",
 	"warn": "p2", "error": "p4", "panic": "p3", "fatal": "p5",
 }
 

@@ -144,6 +144,25 @@ try {
   if (unnamed.length) fail("without a name: " + unnamed.join(" | "));
   await context.close();
 
+  // The list of pages: always there on a desktop, behind a button on a phone, with and without scripts.
+  for (const javaScriptEnabled of [true, false]) {
+    const desktop = await open({ viewport: { width: 1280, height: 900 }, javaScriptEnabled }, "/tls", "menu-desktop");
+    if (!await desktop.page.locator("nav[aria-label=Pages] a").last().isVisible()) desktop.fail("the list of pages is not seen");
+    if (await desktop.page.locator(".pages summary").isVisible()) desktop.fail("the list has a button");
+    await desktop.context.close();
+    const phone = await open({ viewport: { width: 390, height: 844 }, javaScriptEnabled, hasTouch: true }, "/tls", "menu-phone");
+    const summary = phone.page.locator(".pages summary");
+    if (await phone.page.locator("nav[aria-label=Pages] a").first().isVisible()) phone.fail("the list of pages is open");
+    if (!(await summary.textContent()).includes("TLS")) phone.fail("the button does not say which page this is");
+    await summary.tap();
+    const boxes = await Promise.all((await phone.page.locator("nav[aria-label=Pages] a").all()).map((a) => a.boundingBox()));
+    if (boxes.length < 10 || boxes.some((b) => !b || b.x < 0 || b.x + b.width > 390)) phone.fail("the list of pages is not all there: " + JSON.stringify(boxes));
+    await phone.page.screenshot({ path: join(out, "menu-phone.png") });
+    await phone.page.locator("nav[aria-label=Pages] a", { hasText: "Attacks" }).tap();
+    await phone.page.waitForURL("**/attacks");
+    await phone.context.close();
+  }
+
   // After half a minute the page looks again, and its charts are drawn anew.
   const later = await open({ viewport: { width: 1280, height: 900 } }, "/dictionary", "refresh");
   await later.page.clock.install();
