@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"fmt"
 	"io"
 	"math/big"
 	"net/http"
@@ -110,12 +111,13 @@ func TestOCSP(t *testing.T) {
 	ca := newAuthority(t)
 	gone := httptest.NewServer(nil)
 	gone.Close()
+	name := newNames()
 	pairs := []any{
-		ca.issue(t, 2, ocsp.Good, ca.URL, "good.test", "www.good.test"),
-		ca.issue(t, 3, ocsp.Revoked, ca.URL, "revoked.test"),
-		ca.issue(t, 4, ocsp.Unknown, ca.URL, "unknown.test"),
-		ca.issue(t, 5, ocsp.Good, gone.URL, "unanswered.test"),
-		ca.issue(t, 6, ocsp.Good, "", "none.test"),
+		ca.issue(t, 2, ocsp.Good, ca.URL, name("good"), name("www.good")),
+		ca.issue(t, 3, ocsp.Revoked, ca.URL, name("revoked")),
+		ca.issue(t, 4, ocsp.Unknown, ca.URL, name("unknown")),
+		ca.issue(t, 5, ocsp.Good, gone.URL, name("unanswered")),
+		ca.issue(t, 6, ocsp.Good, "", name("none")),
 	}
 	s, c := newSite(t, "", "respond hello")
 	tls := object(object(c, "apps"), "tls")
@@ -134,8 +136,8 @@ func TestOCSP(t *testing.T) {
 	observed(t)
 	wantCounts(t, status(held), "certificates_held_ocsp")
 
-	shake(t, s.https, "good.test")
-	shake(t, s.https, "revoked.test")
+	shake(t, s.https, name("good"))
+	shake(t, s.https, name("revoked"))
 	wantCounts(t, map[string]float64{
 		"tls_certificates_served{key_type=ecdsa-p384,staple=stapled}": 1,
 		"tls_certificates_served{key_type=ecdsa-p384,staple=none}":    1,
@@ -152,11 +154,18 @@ func TestOCSP(t *testing.T) {
 
 	// Nobody is asked at all. A certificate that is in the cache keeps its answer.
 	tls["disable_ocsp_stapling"] = true
-	object(tls, "certificates")["load_pem"] = append(own, ca.issue(t, 7, ocsp.Good, ca.URL, "off.test"))
+	object(tls, "certificates")["load_pem"] = append(own, ca.issue(t, 7, ocsp.Good, ca.URL, name("off")))
 	freshStorage(t, c)
 	mustLoad(t, c)
 	observed(t)
 	held["off"]++
 	held["no_responder"]++
 	wantCounts(t, status(held), "certificates_held_ocsp")
+}
+
+// newNames gives names that no test has had: Caddy's cache of certificates is
+// the process's, and outlives configurations.
+func newNames() func(string) string {
+	end := fmt.Sprintf(".%d.test", time.Now().UnixNano())
+	return func(label string) string { return label + end }
 }

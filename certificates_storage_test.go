@@ -19,11 +19,11 @@ func TestStorageFailures(t *testing.T) {
 	skip_install_trust
 	grace_period 2s
 }
-https://storage.test {
+https://%s {
 	bind 127.0.0.1
 	tls internal
 }
-`, s.http, s.https))
+`, s.http, s.https, newNames()("storage")))
 			freshStorage(t, c)
 			// There is no folder, and none can be made.
 			if err := os.Symlink("not there/at all", filepath.Join(object(c, "storage")["root"].(string), folder)); err != nil {

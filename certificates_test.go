@@ -39,7 +39,7 @@ func shake(t *testing.T, port, name string) {
 // Caddy's own CA issues one certificate, a second one is loaded, and a server
 // that can't be reached gives none.
 func TestCertificates(t *testing.T) {
-	s := testSite{freePort(t), freePort(t)}
+	s, name := testSite{freePort(t), freePort(t)}, newNames()
 	c := adapt(t, fmt.Sprintf(`{
 	http_port %s
 	https_port %s
@@ -49,11 +49,11 @@ func TestCertificates(t *testing.T) {
 https://localhost {
 	bind 127.0.0.1
 }
-https://internal.test {
+https://%s {
 	bind 127.0.0.1
 	tls internal
 }
-https://acme.test {
+https://%s {
 	bind 127.0.0.1
 	tls {
 		issuer acme {
@@ -61,7 +61,7 @@ https://acme.test {
 		}
 	}
 }
-`, s.http, s.https, freePort(t)))
+`, s.http, s.https, name("internal"), name("acme"), freePort(t)))
 	freshStorage(t, c)
 	mustLoad(t, c)
 	all := []string{"certificates_issued", "certificates_attempts", "certificates_failed", "certificates_revoked", "certificates_unseen"}
@@ -72,7 +72,7 @@ https://acme.test {
 	}, all...)
 
 	shake(t, s.https, "localhost")
-	shake(t, s.https, "internal.test")
+	shake(t, s.https, name("internal"))
 	wantChain := func(want map[string]float64) {
 		t.Helper()
 		got := counts(t, "certificates_chain_length")
@@ -233,7 +233,7 @@ https:// {
 `, s.http, s.https, ask.URL))
 	freshStorage(t, c)
 	mustLoad(t, c)
-	shake(t, s.https, "demand.test")
+	shake(t, s.https, newNames()("demand"))
 	wantCounts(t, map[string]float64{
 		"certificates_issued{certificate_issuer=internal,certificate_occasion=obtain}": 1,
 	}, "certificates_issued", "certificates_failed")
