@@ -1,6 +1,6 @@
 // Command bench measures whole processes: a Caddy with and without the module,
-// the collector beside a handler that does nothing, and patches between real
-// executables of Caddy. Machines are noisy, so
+// the collector beside a handler that does nothing, planning, and patches between
+// real executables of Caddy. Machines are noisy, so
 // what is compared runs in turns, and ratios are what counts.
 package main
 
@@ -29,9 +29,11 @@ func run(ctx context.Context, args []string) error {
 			return collector(ctx)
 		case "deltas":
 			return deltas(ctx)
+		case "plan":
+			return plans(ctx)
 		case "discard": // the process that the collector is compared with
 			return discard(ctx)
 		}
 	}
-	return fmt.Errorf("usage: bench caddy | collector | deltas")
+	return fmt.Errorf("usage: bench caddy | collector | plan | deltas")
 }

@@ -64,7 +64,7 @@ type Finding struct {
 	// ten of them.
 	Symbols []string `json:"symbols,omitempty"`
 	// Called tells whether a vulnerable function can be called, where somebody
-	// traced that: "called", "imported", "required"; else "".
+	// followed the calls: "called", "imported", "required"; else "".
 	Called string `json:"called,omitempty"`
 	// FixedIn is the lowest version without it; "" if there is none.
 	FixedIn string `json:"fixed_in,omitempty"`

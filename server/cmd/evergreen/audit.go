@@ -6,9 +6,12 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"path/filepath"
+	"strings"
 	"text/tabwriter"
 	"time"
 
+	"github.com/caddy-evergreen/evergreen/server/called"
 	"github.com/caddy-evergreen/evergreen/server/plan"
 	"github.com/caddy-evergreen/evergreen/wire"
 )
@@ -28,7 +31,9 @@ LINKED is "symbol" if a vulnerable function is in the executable, "package" if o
 its package is, "absent" if not even that is (then it is information, and needs no
 fix), and "unknown" without an executable. Nobody rates the vulnerabilities of the Go
 database; what is unrated counts as important if a vulnerable function is linked or
-that is not known, and as minor if only its package is.
+that is not known, and as minor if only its package is. With --called it is told
+whether a vulnerable function can be reached from the program's start; that changes no
+severity, because calls through reflection are not seen.
 
 A database that is older than --max-age never calls anything clean, since it does not
 know what was found later: the answer is "unknown since" its date.
@@ -41,6 +46,7 @@ func audit(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	var f planFlags
 	f.register(fs)
 	fs.DurationVar(&f.maxAge, "max-age", plan.DefaultMaxAge, "how old the database may be and still call a build clean")
+	trace := fs.Bool("called", false, "follow the calls of a Caddy's source, too: whether vulnerable functions can be reached (needs Go, some minutes and 3 GB of memory; kept for the next time)")
 	if err := fs.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return err
@@ -60,6 +66,11 @@ func audit(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if *trace {
+		if err := f.trace(ctx, p, in.check, &found); err != nil {
+			return err
+		}
+	}
 	if f.json {
 		err = writeJSON(stdout, found)
 	} else {
@@ -72,6 +83,33 @@ func audit(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return exitStatus(3)
 	case found.Verdict == plan.Unknown:
 		return exitStatus(4)
+	}
+	return nil
+}
+
+// trace adds to an audit which vulnerabilities the build's code can reach.
+func (f *planFlags) trace(ctx context.Context, p *plan.Planner, c wire.Check, found *plan.Audit) error {
+	// A plan that changes nothing tells what the build's go.mod requires.
+	c.Scope = wire.ScopeNone
+	now, err := p.Plan(ctx, c)
+	if err != nil {
+		return err
+	}
+	dir, err := f.folder()
+	if err != nil {
+		return err
+	}
+	t, err := called.New(called.Config{Dir: filepath.Join(dir, "called")})
+	if err != nil {
+		return err
+	}
+	goes, _, _ := strings.Cut(c.Build.Go, " ")
+	levels, err := t.Caddy(ctx, called.Build{Roots: now.Roots, Go: goes, System: c.System}, f.vulndb, found.AdvisoriesAsOf)
+	if err != nil {
+		return err
+	}
+	for i, v := range found.Findings {
+		found.Findings[i].Called = string(levels[v.ID])
 	}
 	return nil
 }
@@ -93,8 +131,11 @@ func printAudit(w io.Writer, c wire.Check, a plan.Audit) error {
 			fixed = "no version"
 		}
 		linked := string(v.Linked)
-		if v.Called != "" {
-			linked += ", " + v.Called
+		switch {
+		case v.Called == string(called.Called):
+			linked += ", called"
+		case v.Called != "":
+			linked += ", not called"
 		}
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", v.ID, v.Severity, v.Path, v.Version, fixed, linked, shorten(v.Summary, 60))
 	}
