@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -421,4 +422,87 @@ func TestDeltas(t *testing.T) {
 	if other, _ := f.repo.Find(b2.Spec.ID(), b2.SHA256); len(other.Files) != 2 {
 		t.Errorf("the ways from something else are %+v", other.Files)
 	}
+}
+
+// TestExecutable takes the ways to an executable that are there, one after the
+// other: each makes the same bytes.
+func TestExecutable(t *testing.T) {
+	f := newFixture(t, 2)
+	old := make([]byte, 30_000)
+	rand.NewChaCha8([32]byte{}).Read(old[:20_000]) // compressible by a third: a delta is the smallest way
+	fresh := append([]byte("a new executable"), old...)
+	from, fromFile := build(t, 1, old)
+	to, toFile := build(t, 2, fresh)
+	for b, file := range map[*artifact.Build]string{&from: fromFile, &to: toFile} {
+		if _, err := f.repo.Publish(t.Context(), *b, file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := f.repo.MakeDelta(t.Context(), from.SHA256, to.SHA256, delta.ZstdPatch); err != nil {
+		t.Fatal(err)
+	}
+	target, _ := f.repo.Find(to.Spec.ID(), from.SHA256)
+	if len(target.Files) != 3 || target.Files[0].Method != "zstd-patch" {
+		t.Fatalf("the ways are %+v", target.Files)
+	}
+	m := f.mitm()
+	var asked []string
+	for _, file := range target.Files {
+		name := hashedName(file)
+		m.answers[name] = func(w http.ResponseWriter, r *http.Request) {
+			asked = append(asked, file.Method)
+			http.ServeFile(w, r, filepath.Join(f.dir, filepath.FromSlash(name)))
+		}
+	}
+	get := func(old []byte) error {
+		t.Helper()
+		asked = nil
+		file := filepath.Join(t.TempDir(), "caddy")
+		section := sectionOf(old)
+		if old == nil {
+			section = nil
+		}
+		_, err := m.client(t.TempDir()).Executable(t.Context(), target, section, file)
+		got, readErr := os.ReadFile(file)
+		if err == nil && !bytes.Equal(got, fresh) {
+			t.Error("another executable came out")
+		}
+		if err != nil && readErr == nil {
+			t.Error("a file is there in spite of the error")
+		}
+		return err
+	}
+	check := func(what string, err error, want ...string) {
+		t.Helper()
+		if err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+		if d := cmp.Diff(want, asked); d != "" {
+			t.Errorf("%s: downloads (-want +got):\n%s", what, d)
+		}
+	}
+	check("with the old executable", get(old), "zstd-patch")
+	check("with none", get(nil), "zstd")
+	check("with another", get(fresh), "zstd-patch", "zstd")
+	m.missing(hashedName(target.Files[0]))
+	m.missing(hashedName(target.Files[1]))
+	check("with only the whole there", get(old), "")
+	m.missing(hashedName(target.Files[2]))
+	if err := get(old); err == nil {
+		t.Error("with nothing there: no error")
+	}
+	// The service names a file that makes something else, or nothing.
+	clear(m.answers)
+	other, _ := f.repo.Find(from.Spec.ID(), "")
+	target.Files = []wire.TargetFile{other.Files[0], {Name: "none"}, {Name: target.Name + ".provenance.json"}}
+	check("with wrong advice", get(old))
+	target.Name += ".zst"
+	if err := get(old); !errors.Is(err, trust.ErrMismatch) {
+		t.Errorf("no executable: %v", err)
+	}
+}
+
+func hashedName(f wire.TargetFile) string {
+	i := strings.LastIndexByte(f.Name, '/') + 1
+	return "targets/" + f.Name[:i] + f.SHA256 + "." + f.Name[i:]
 }

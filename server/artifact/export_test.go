@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
+
+	"github.com/caddy-evergreen/evergreen/delta"
 )
 
 // Step is what Run does each second.
@@ -27,4 +29,9 @@ func Sign[T metadata.Roles](m *metadata.Metadata[T], keys ...*Key) ([]byte, erro
 		return nil, err
 	}
 	return m.ToBytes(false)
+}
+
+// MakeDelta is what Run does for WantDelta.
+func (r *Repository) MakeDelta(ctx context.Context, from, to string, m delta.Method) error {
+	return r.makeDelta(ctx, deltaJob{from, to, m})
 }
