@@ -46,8 +46,9 @@ e2e: web ## real Caddys, a real server, a real browser, kill -9 (the short form)
 	go test -tags e2e -count 1 -timeout 50m -v ./server/... -run 'TestE2E|TestBrowser' | grep -v -e '^testing: warning: no tests to run' -e 'no test files' -e 'no tests to run' -e '^PASS$$'
 
 .PHONY: chaos
-chaos: ## 50 kills of the server and of Caddy under load
+chaos: ## 50 kills of the server and of Caddy under load, and of the server while it signs
 	EVERGREEN_CHAOS=50 go test -tags e2e -count 1 -timeout 40m -v ./server/e2e -run TestE2EChaos
+	EVERGREEN_CHAOS=50 go test -count 1 -timeout 20m -v ./server/artifact -run TestKill
 
 .PHONY: bench
 bench: ## the figures of docs/benchmarks.md, on this machine

@@ -401,5 +401,12 @@ func FuzzSignDraft(f *testing.F) {
 		if d := cmp.Diff(sum, again); d != "" {
 			t.Errorf("what was signed says something else (-draft +signed):\n%s", d)
 		}
+		joined, err := artifact.Combine(signed, signed)
+		if err != nil {
+			t.Fatalf("copies of one draft can't be joined: %v", err)
+		}
+		if _, again, err = artifact.SignDraft(joined, nil); err != nil || len(again.Signed) != len(sum.Signed) {
+			t.Errorf("joined, it is signed by %v, not %v: %v", again.Signed, sum.Signed, err)
+		}
 	})
 }

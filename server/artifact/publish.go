@@ -100,10 +100,11 @@ func (r *Repository) publish(ctx context.Context, b Build, file, name string, en
 		return err
 	}
 	r.mu.Lock()
+	err = r.ready(ctx)
 	st, keys := r.state, r.keys
 	r.mu.Unlock()
-	if st == nil {
-		return errRereading
+	if err != nil {
+		return err
 	}
 	ids, _ := keyIDs(st.root, st.targets, RoleBuilds)
 	statement, err := provenance(b, name, r.o.Builder, r.o.Now().UTC(), among(keys, ids...))
@@ -112,8 +113,6 @@ func (r *Repository) publish(ctx context.Context, b Build, file, name string, en
 	}
 	return r.add(ctx, name+".provenance.json", statement, wire.TargetCustom{Kind: wire.TargetProvenance, Of: b.SHA256}, entries)
 }
-
-var errRereading = errors.New("writing metadata failed before: try again in a second")
 
 // compress stores a file as a Zstandard frame. It takes the level that needs a
 // second for an executable of 50 MB: a delta is what saves bytes.
