@@ -5,9 +5,9 @@ package e2e
 import (
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -17,52 +17,36 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"github.com/caddy-evergreen/evergreen/server/artifact"
 	"github.com/caddy-evergreen/evergreen/wire"
 )
 
-// TestE2ETUFJS publishes a real Caddy, serves the repository, and lets tuf-js
-// verify and download it: once as it begins, and once after all keys of the
-// server and one of the root's were replaced.
+// TestE2ETUFJS holds the key ceremony with the real program, publishes a real
+// Caddy, and lets tuf-js verify and download it from a running server: once as it
+// begins, and once after keys were replaced while the server ran.
 func TestE2ETUFJS(t *testing.T) {
 	js := npmCI(t, "tufjs")
 	dir := t.TempDir()
-	storage, err := artifact.OpenStorage(t.Context(), filepath.Join(dir, "tuf"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer storage.Close()
-	var keys []*artifact.Key
-	for _, role := range append([]string{artifact.RoleRoot, artifact.RoleTargets}, artifact.Roles...) {
-		k, err := artifact.NewKey(role)
-		if err != nil {
-			t.Fatal(err)
-		}
-		keys = append(keys, k)
-	}
-	if err := artifact.Init(t.Context(), storage, artifact.Ceremony{Keys: keys, RootThreshold: 2, TargetsThreshold: 2, Now: time.Now()}); err != nil {
-		t.Fatal(err)
-	}
-	open := func() *artifact.Repository {
+	write := func(name, content string) string {
 		t.Helper()
-		r, err := artifact.Open(t.Context(), artifact.Options{Storage: storage, Keys: func() ([]*artifact.Key, error) { return keys, nil }})
-		if err != nil {
+		name = filepath.Join(dir, name)
+		if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		return r
+		return name
 	}
-	repo := open()
-	mux := http.NewServeMux()
-	repo.Register(mux)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	const secret = "correct horse battery staple"
+	env := append(os.Environ(), "EVERGREEN_KEYS_PASSPHRASE_FILE="+write("passphrase", secret+"\n"))
+	run := func(args ...string) {
+		t.Helper()
+		cmd := exec.CommandContext(t.Context(), evergreen, args...)
+		cmd.Dir, cmd.Env = dir, env
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("evergreen %s: %v\n%s", strings.Join(args, " "), err, out)
+		}
 	}
-	s := &http.Server{Handler: mux, ReadHeaderTimeout: time.Minute}
-	go func() { _ = s.Serve(l) }()
-	defer s.Close()
+	run("keys", "init", "--repository", "data/tuf", "--keys", "data/keys", "--offline", "offline", "--targets-threshold", "2")
 
 	file := caddyWith(t, "v2.11.9")
 	f, err := os.Open(file)
@@ -76,17 +60,56 @@ func TestE2ETUFJS(t *testing.T) {
 		t.Fatal(err)
 	}
 	spec := artifact.Spec{Go: "go1.26.8", System: wire.System{OS: "linux", Arch: "amd64"}, Caddy: "v2.11.9"}
-	target, err := repo.Publish(t.Context(), artifact.Build{
-		Spec:   spec,
-		SHA256: fmt.Sprintf("%x", sum.Sum(nil)), Size: size,
-	}, file)
+	storage, err := artifact.OpenStorage(t.Context(), filepath.Join(dir, "data", "tuf"))
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer storage.Close()
+	repo, err := artifact.Open(t.Context(), artifact.Options{Storage: storage, Keys: func() ([]*artifact.Key, error) {
+		return artifact.LoadKeys(filepath.Join(dir, "data", "keys"), []byte(secret))
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	target, err := repo.Publish(t.Context(), artifact.Build{Spec: spec, SHA256: fmt.Sprintf("%x", sum.Sum(nil)), Size: size}, file)
+	if err := errors.Join(err, repo.Close()); err != nil {
+		t.Fatal(err)
+	}
+
+	addr := freeAddr(t)
+	log, err := os.Create(filepath.Join(dir, "serve.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	serve := exec.Command(evergreen, "serve", "--listen", addr, "--data", filepath.Join(dir, "data"), "--config", write("config.json", `{"roles": ["updates"]}`))
+	serve.Env, serve.Stdout, serve.Stderr = env, log, log
+	if err := serve.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = serve.Process.Kill()
+		_ = serve.Wait()
+		if b, err := os.ReadFile(log.Name()); err == nil && t.Failed() {
+			t.Logf("the server's log:\n%s", b)
+		}
+	})
+	eventually(t, time.Minute, func() error {
+		res, err := http.Get("http://" + addr + wire.PathTUF + "timestamp.json")
+		if err != nil {
+			return err
+		}
+		res.Body.Close()
+		if res.StatusCode != http.StatusOK {
+			return errors.New(res.Status)
+		}
+		return nil
+	})
+
 	check := func(client string) {
 		t.Helper()
-		root := filepath.Join(dir, "tuf", "1.root.json")
-		cmd := exec.CommandContext(t.Context(), "node", filepath.Join(js, "verify.mjs"), root, "http://"+l.Addr().String()+strings.TrimSuffix(wire.PathTUF, "/"), filepath.Join(dir, client),
+		root := filepath.Join(dir, "data", "tuf", "1.root.json")
+		cmd := exec.CommandContext(t.Context(), "node", filepath.Join(js, "verify.mjs"), root, "http://"+addr+strings.TrimSuffix(wire.PathTUF, "/"), filepath.Join(dir, client),
 			target.Files[0].Name, target.Files[1].Name, target.Name+".provenance.json")
 		cmd.Dir, cmd.Stderr = js, os.Stderr
 		out, err := cmd.Output()
@@ -110,7 +133,7 @@ func TestE2ETUFJS(t *testing.T) {
 			t.Errorf("what tuf-js downloaded (-want +got):\n%s", d)
 		}
 		// The provenance is verified by sigstore's library, with the key of that time.
-		cmd = exec.CommandContext(t.Context(), "node", filepath.Join(js, "provenance.mjs"), filepath.Join(dir, "tuf", "1.targets.json"), provenance, file)
+		cmd = exec.CommandContext(t.Context(), "node", filepath.Join(js, "provenance.mjs"), filepath.Join(dir, "data", "tuf", "1.targets.json"), provenance, file)
 		cmd.Dir, cmd.Stderr = js, os.Stderr
 		if out, err = cmd.Output(); err != nil {
 			t.Fatalf("verifying provenance: %v", err)
@@ -125,41 +148,14 @@ func TestE2ETUFJS(t *testing.T) {
 	}
 	check("first")
 
-	for _, role := range []string{artifact.RoleTimestamp, artifact.RoleSnapshot, artifact.RoleBuilds, artifact.RoleRoot} {
-		k, err := artifact.NewKey(role)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var old string
-		for _, o := range keys {
-			if o.Role == role {
-				old = o.ID
-			}
-		}
-		keys = append(keys, k)
-		drafts, err := artifact.Rotate(t.Context(), storage, artifact.Rotation{Role: role, Add: []*metadata.Key{k.Public}, Remove: []string{old}, Now: time.Now()})
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, d := range drafts {
-			signed, _, err := artifact.SignDraft(d, keys)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := artifact.Stage(t.Context(), storage, signed); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if err := repo.Close(); err != nil {
-			t.Fatal(err)
-		}
-		repo = open()
+	for i, role := range []string{artifact.RoleTimestamp, artifact.RoleBuilds} {
+		draft := []string{"drafts/2.root.json", "drafts/2.targets.json"}[i]
+		run("keys", "rotate", "--repository", "data/tuf", "--keys", "data/keys", "--role", role, "drafts")
+		run("keys", "sign", "--offline", "offline", "--yes", draft)
+		run("keys", "publish", "--repository", "data/tuf", "--keys", "data/keys", draft)
 	}
 	check("first")
 	check("second")
-	if err := repo.Close(); err != nil {
-		t.Error(err)
-	}
 }
 
 // npmCI copies a folder of JavaScript and installs what its lock file names.
