@@ -17,6 +17,20 @@ func (s *session) compile(p wire.Plan, found result) (*Pair, error) {
 	if err != nil || failed == nil {
 		return nil, err
 	}
+	// What does not compile as it is today is nobody's raise, and must not be
+	// remembered as if it were.
+	now := result{at: s.base, goes: found.goes}
+	roots, err := s.roots(now)
+	if err != nil {
+		return nil, err
+	}
+	today, err := s.compiles(roots, goName(now.goes))
+	if err != nil {
+		return nil, err
+	}
+	if today != nil {
+		return nil, fmt.Errorf("nothing can be planned for a build that does not compile as it is: %w", today)
+	}
 	return s.blame(found, failed)
 }
 

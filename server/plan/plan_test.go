@@ -212,7 +212,7 @@ func TestRemembers(t *testing.T) {
 	w.broken = []plan.Pair{{Module: wire.ModuleVersion{Path: full("dep"), Version: "v1.2.0"}, With: wire.ModuleVersion{Path: wire.CaddyPath, Version: "v2.0.0"}}}
 	c := wire.Check{Build: build("caddy v2.0.0, dep v1.0.0"), Scope: wire.ScopeAll}
 	p := w.planner()
-	for _, compiled := range []int{2, 0} {
+	for _, compiled := range []int{3, 0} {
 		w.compiled = 0
 		got, err := p.Plan(context.Background(), c)
 		if err != nil {
@@ -242,6 +242,17 @@ func TestRemembers(t *testing.T) {
 	want := "UNFIXED dep A: example.com/dep v1.2.0 does not compile with github.com/caddyserver/caddy/v2@v2.0.0"
 	if d := cmp.Diff(want, short(got)); d != "" {
 		t.Errorf("plan (-want +got):\n%s", d)
+	}
+}
+
+// TestBroken: what does not compile as it is today is nobody's raise.
+func TestBroken(t *testing.T) {
+	w := chain().vulnerable("A", "dep ..v1.2.0 critical")
+	w.broken = []plan.Pair{{Module: wire.ModuleVersion{Path: wire.CaddyPath, Version: "v2.0.0"}, With: wire.ModuleVersion{Path: wire.CaddyPath, Version: "v2.0.0"}}}
+	_, err := w.planner().Plan(context.Background(), wire.Check{Build: build("caddy v2.0.0, dep v1.0.0"), Scope: wire.ScopeAll})
+	var failed *plan.CompileError
+	if !errors.As(err, &failed) || !strings.Contains(err.Error(), "does not compile as it is") {
+		t.Errorf("error %v", err)
 	}
 }
 
