@@ -215,7 +215,7 @@ func FuzzParseCheck(f *testing.F) {
 // FuzzPlan: whatever go.mod files a proxy serves, planning ends, and lowers
 // nothing.
 func FuzzPlan(f *testing.F) {
-	f.Add([]byte("module m\n\ngo 1.16\n\nrequire example.com/dep v1.3.0\n"), []byte("module m\n\ngo 1.25.0\n\nrequire (\n\texample.com/dep v1.1.0\n\texample.com/lib v0.0.0-20200102030405-0123456789ab // indirect\n)\n"))
+	f.Add([]byte("module github.com/caddyserver/caddy/v2\n\ngo 1.16\n\nrequire example.com/dep v1.3.0\n"), []byte("module example.com/dep\n\ngo 1.25.0\n\nrequire (\n\texample.com/dep v1.1.0\n\texample.com/lib v0.0.0-20200102030405-0123456789ab // indirect\n)\n"))
 	f.Add([]byte("require example.com/dep v9.0.0"), []byte("go go\n"))
 	f.Add([]byte("module m\ngo 1.99.9\nreplace example.com/dep => ../..\nexclude example.com/dep v1.1.0\n"), []byte("\x00"))
 	f.Fuzz(func(t *testing.T, first, second []byte) {

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -82,8 +83,13 @@ func (s *session) blame(found result, failed *CompileError) (*Pair, error) {
 		// It broke by itself.
 		suspects, with = []string{with}, wire.CaddyPath
 	}
-	suspects = named(suspects, failed.Words)
-	if len(suspects) != 1 {
+	if suspects = named(suspects, failed.Words); len(suspects) != 1 {
+		// The likeliest first: each try takes some seconds.
+		slices.SortStableFunc(suspects, func(a, b string) int {
+			return cmp.Or(
+				rank(strings.Contains(failed.Words, usualName(a)))-rank(strings.Contains(failed.Words, usualName(b))),
+				rank(found.want[a] != "")-rank(found.want[b] != ""))
+		})
 		var err error
 		if suspects, err = s.alone(found, suspects); err != nil {
 			return nil, err

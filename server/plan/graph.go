@@ -25,15 +25,20 @@ type goMod struct {
 	require []module.Version
 	direct  []bool // of each of require: its own packages or tests import it
 	missing bool   // it can't be had
+	renamed string // under which name it can be had, if it is missing for that
 }
 
-// parseGoMod reads a go.mod file as `go` reads that of a dependency.
-func parseGoMod(name string, b []byte) (*goMod, error) {
-	f, err := modfile.ParseLax(name, b, nil)
+// parseGoMod reads a go.mod file as `go` reads that of a dependency, which must
+// have the name that it is asked for by.
+func parseGoMod(of module.Version, b []byte) (*goMod, error) {
+	f, err := modfile.ParseLax(of.String()+"/go.mod", b, nil)
 	if err != nil {
 		return nil, err
 	}
 	m := &goMod{}
+	if f.Module != nil && f.Module.Mod.Path != of.Path {
+		return &goMod{missing: true, renamed: f.Module.Mod.Path}, nil
+	}
 	if f.Go != nil {
 		m.goLine = f.Go.Version
 		m.pruned = version.Compare("go"+m.goLine, "go1.17") >= 0
@@ -67,7 +72,7 @@ func (s *session) load(m module.Version) (*goMod, error) {
 	case err != nil:
 		return nil, fmt.Errorf("resolving: %w", err)
 	}
-	g, err = parseGoMod(m.String()+"/go.mod", b)
+	g, err = parseGoMod(m, b)
 	if err != nil {
 		// Nobody can build with it either.
 		return &goMod{missing: true}, nil

@@ -180,8 +180,13 @@ func (s *session) unfixed(found result, changed bool) []wire.Unfixed {
 	return us
 }
 
-// words is the first of the lines that a compiler wrote, for a sentence.
+// words is the first complaint of what a compiler wrote, for a sentence.
 func words(s string) string {
-	line, _, _ := strings.Cut(strings.TrimSpace(s), "\n")
+	line := ""
+	for l := range strings.Lines(s) {
+		if line = strings.TrimSpace(l); line != "" && !strings.HasPrefix(line, "#") {
+			break
+		}
+	}
 	return line
 }

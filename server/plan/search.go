@@ -161,7 +161,11 @@ func (s *session) best(path string, want map[string]string, at *resolved, try bo
 			return "", err
 		}
 		if g.missing {
-			s.reject(path, c.version, c.version+" can't be had")
+			why := c.version + " can't be had"
+			if g.renamed != "" {
+				why = c.version + " is of " + g.renamed + ", which it was renamed to"
+			}
+			s.reject(path, c.version, why)
 			continue
 		}
 		if try {

@@ -30,6 +30,7 @@ type version struct {
 	v       string
 	pruned  bool
 	goLine  string
+	renamed string
 	require map[string]string
 }
 
@@ -59,6 +60,9 @@ func (w *world) GoMod(_ context.Context, path, v string) ([]byte, error) {
 		return nil, fmt.Errorf("%s@%s: %w", path, v, fs.ErrNotExist)
 	}
 	var b strings.Builder
+	if m.renamed != "" {
+		path = m.renamed
+	}
 	fmt.Fprintf(&b, "module %s\n", path)
 	switch {
 	case m.goLine != "":
