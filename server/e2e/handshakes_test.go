@@ -23,8 +23,9 @@ import (
 
 // TestE2EHandshakes has real clients, and connections that no client would make
 // on purpose, fail in all the other ways: by what they offer, by how they end, by
-// their own certificate, and behind a PROXY header.
+// their own certificate, and behind a PROXY header: each as docs/tls.md says.
 func TestE2EHandshakes(t *testing.T) {
+	documented, tested := documented(t, "tls.md", "How handshakes fail"), 0
 	exe := caddyWith(t, caddyVersions[len(caddyVersions)-1])
 	ca, stranger := newAuthority(t), newAuthority(t)
 	_, leaf, err := ca.Leaf(t.TempDir())
@@ -119,24 +120,24 @@ http://localhost:%[5]d {
 	}
 
 	for _, test := range []struct {
-		name, cause, alert string // the alert if it is not the cause's
-		do                 func(context.Context) error
+		name string
+		do   func(context.Context) error
 	}{
-		{"no common version", "no_common_version", "", openssl("-servername", "localhost", "-tls1_1", "-cipher", "DEFAULT@SECLEVEL=0")},
-		{"no common suite", "no_common_suite", "", openssl("-servername", "localhost", "-tls1_2", "-cipher", "DHE-RSA-AES128-SHA@SECLEVEL=0")},
-		{"no common group", "no_common_group", "", openssl("-servername", "localhost", "-tls1_3", "-groups", "ffdhe2048")},
-		{"no common protocol", "no_common_alpn", "", openssl("-servername", "localhost", "-alpn", "smtp")},
-		{"an unknown name", "no_certificate", "", openssl("-servername", "elsewhere.test")},
-		{"plain HTTP/2", "plain_http2", "", func(ctx context.Context) error {
+		{"no common version", openssl("-servername", "localhost", "-tls1_1", "-cipher", "DEFAULT@SECLEVEL=0")},
+		{"no common suite", openssl("-servername", "localhost", "-tls1_2", "-cipher", "DHE-RSA-AES128-SHA@SECLEVEL=0")},
+		{"no common group", openssl("-servername", "localhost", "-tls1_3", "-groups", "ffdhe2048")},
+		{"no common protocol", openssl("-servername", "localhost", "-alpn", "smtp")},
+		{"an unknown name", openssl("-servername", "elsewhere.test")},
+		{"plain HTTP/2", func(ctx context.Context) error {
 			return exec.CommandContext(ctx, "curl", "-sSf", "--noproxy", "*", "--http2-prior-knowledge", "http://"+addr(port)+"/").Run()
 		}},
 
-		{"no word", "connect_and_close", "", raw(port, func(net.Conn) error { return nil })},
-		{"ended in the hello", "closed_in_hello", "", raw(port, func(c net.Conn) error {
+		{"no word", raw(port, func(net.Conn) error { return nil })},
+		{"ended in the hello", raw(port, func(c net.Conn) error {
 			_, err := c.Write(hello(t)[:100])
 			return err
 		})},
-		{"ended after the hello", "closed_after_hello", "", raw(port, func(c net.Conn) error {
+		{"ended after the hello", raw(port, func(c net.Conn) error {
 			if err := greeted(c); err != nil {
 				return err
 			}
@@ -146,24 +147,24 @@ http://localhost:%[5]d {
 			_, err := io.Copy(io.Discard, c)
 			return err
 		})},
-		{"reset", "reset", "", raw(port, func(c net.Conn) error {
+		{"reset", raw(port, func(c net.Conn) error {
 			if err := greeted(c); err != nil {
 				return err
 			}
 			return c.(*net.TCPConn).SetLinger(0)
 		})},
-		{"no word for too long", "timeout", "", raw(impatient, func(c net.Conn) error {
+		{"no word for too long", raw(impatient, func(c net.Conn) error {
 			_, err := io.Copy(io.Discard, c)
 			return err
 		})},
-		{"half a hello for too long", "timeout", "", raw(impatient, func(c net.Conn) error {
+		{"half a hello for too long", raw(impatient, func(c net.Conn) error {
 			if _, err := c.Write(hello(t)[:100]); err != nil {
 				return err
 			}
 			_, err := io.Copy(io.Discard, c)
 			return err
 		})},
-		{"a hello, and nothing for too long", "timeout", "", raw(impatient, func(c net.Conn) error {
+		{"a hello, and nothing for too long", raw(impatient, func(c net.Conn) error {
 			if err := greeted(c); err != nil {
 				return err
 			}
@@ -171,34 +172,40 @@ http://localhost:%[5]d {
 			return err
 		})},
 
-		{"the client's certificate", "completed", "", curl(careful, "--cert", known)},
-		{"no certificate of the client", "client_certificate", "certificate_required server", curl(careful)},
-		{"no certificate of the client, over TLS 1.2", "client_certificate", "handshake_failure server", curl(careful, "--tls-max", "1.2")},
-		{"a certificate of the client by another authority", "client_certificate", "unknown_ca server", curl(careful, "--cert", unknown)},
+		{"the client's certificate", curl(careful, "--cert", known)},
+		{"no certificate of the client", curl(careful)},
+		{"no certificate of the client, over TLS 1.2", curl(careful, "--tls-max", "1.2")},
+		{"a certificate of the client by another authority", curl(careful, "--cert", unknown)},
 
-		{"a PROXY header", "completed", "", curl(proxied, "--haproxy-protocol")},
-		{"no PROXY header", "completed", "", curl(proxied)},
-		{"an unknown authority behind a PROXY header", "client_unknown_ca", "", curl(proxied, "--haproxy-protocol", "--cacert", stranger.CertFile)},
+		{"a PROXY header", curl(proxied, "--haproxy-protocol")},
+		{"no PROXY header", curl(proxied)},
+		{"an unknown authority behind a PROXY header", curl(proxied, "--haproxy-protocol", "--cacert", stranger.CertFile)},
 	} {
+		tested++
 		t.Run(test.name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 			defer cancel()
+			row := documented[test.name]
+			want := outcome(row["failure"])
+			if row["alert"] != "" {
+				want["alert "+row["alert"]] = 1
+			}
 			before, libraries := outcomes(t, c), counted(t, c, "tls.libraries", "tls_library", "client_family")
-			if err := test.do(ctx); (err == nil) != (test.cause == "completed") {
+			if err := test.do(ctx); (err == nil) != (row["failure"] == "completed") {
 				t.Errorf("%v", err)
 			}
-			want := outcome(test.cause)
-			if test.alert != "" {
-				want["alert "+test.alert] = 1
-			}
 			wantOutcome(t, test.name, c, before, want)
-			if test.cause == "completed" {
+			if row["failure"] == "completed" {
 				want := map[string]uint64{"openssl curl": 1}
 				if diff := cmp.Diff(want, since(libraries, counted(t, c, "tls.libraries", "tls_library", "client_family"))); diff != "" {
 					t.Errorf("libraries (-want +got):\n%s", diff)
 				}
 			}
 		})
+	}
+
+	if tested != len(documented) {
+		t.Errorf("docs/tls.md has %d rows for %d ways", len(documented), tested)
 	}
 
 	t.Run("h2c", func(t *testing.T) {
