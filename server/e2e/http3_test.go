@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"context"
 	"crypto/tls"
 	"encoding/json"
 	"fmt"
@@ -50,23 +51,21 @@ func TestE2EHTTP3(t *testing.T) {
 	}
 	defer relay.Close()
 
-	browse := func(b programs.Browser) func() error {
-		return func() error {
-			dir, err := os.MkdirTemp("", "browser-")
-			if err != nil {
-				return err
-			}
-			defer os.RemoveAll(dir)
-			return b.Open(t.Context(), dir, ca, programs.Page{Route: programs.Route{Addr: relay.Addr()}, Path: "/", QUIC: true})
+	open := func(ctx context.Context, b programs.Browser, trusted *programs.Authority) error {
+		dir, err := os.MkdirTemp("", "browser-")
+		if err != nil {
+			return err
 		}
+		defer os.RemoveAll(dir)
+		return b.Open(ctx, dir, trusted, programs.Page{Route: programs.Route{Addr: relay.Addr()}, Path: "/", QUIC: true})
 	}
 	seen := 0
 	for _, client := range []struct {
 		name, family string
 		get          func() error
 	}{
-		{"Chromium", "chromium", browse(programs.Browsers()[0])},
-		{"Firefox", "firefox", browse(programs.Browsers()[1])},
+		{"Chromium", "chromium", func() error { return open(t.Context(), programs.Browsers()[0], ca) }},
+		{"Firefox", "firefox", func() error { return open(t.Context(), programs.Browsers()[1], ca) }},
 		{"quic-go", "go", func() error { return getHTTP3(t, ca, relay.Addr()) }},
 	} {
 		t.Run(client.name, func(t *testing.T) {
@@ -130,6 +129,26 @@ func TestE2EHTTP3(t *testing.T) {
 		// A QUIC connection without a request is no connection that is counted.
 		wantOutcome(t, "unknown authority", c, before, map[string]uint64{"failure client_bad_certificate": 1, "alert bad_certificate client": 1})
 	})
+
+	for _, b := range programs.Browsers() {
+		t.Run("refused by "+b.Name, func(t *testing.T) {
+			before := outcomes(t, c)
+			ctx, end := context.WithCancel(t.Context())
+			defer end()
+			opened := make(chan error, 1)
+			go func() { opened <- open(ctx, b, stranger) }()
+			row := documented(t, "tls.md", "How clients refuse")[b.Name]
+			eventually(t, 60*time.Second, func() error {
+				got := since(before, outcomes(t, c))
+				if cause := row["unknown authority"]; got["failure "+cause] == 0 || got["alert "+alertOf[cause]] != got["failure "+cause] {
+					return fmt.Errorf("%s", show(got))
+				}
+				return nil
+			})
+			end() // it may show its error for ever
+			<-opened
+		})
+	}
 
 	for name, got := range map[string][]byte{"before": before, "after": configOf(t, c)} {
 		if diff := cmp.Diff(parsed(t, []byte(want)), parsed(t, got)); diff != "" {
