@@ -1,6 +1,6 @@
 // Command bench measures whole processes: a Caddy with and without the module,
-// the collector beside a handler that does nothing, planning, and patches between
-// real executables of Caddy. Machines are noisy, so
+// the collector beside a handler that does nothing, planning, patches between
+// real executables of Caddy, and builds beside xcaddy's. Machines are noisy, so
 // what is compared runs in turns, and ratios are what counts.
 package main
 
@@ -9,9 +9,12 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+
+	"github.com/caddy-evergreen/evergreen/server/build/sandbox"
 )
 
 func main() {
+	sandbox.Enter()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if err := run(ctx, os.Args[1:]); err != nil {
@@ -31,9 +34,11 @@ func run(ctx context.Context, args []string) error {
 			return deltas(ctx)
 		case "plan":
 			return plans(ctx)
+		case "builds":
+			return builds(ctx)
 		case "discard": // the process that the collector is compared with
 			return discard(ctx)
 		}
 	}
-	return fmt.Errorf("usage: bench caddy | collector | plan | deltas")
+	return fmt.Errorf("usage: bench caddy | collector | plan | deltas | builds")
 }
