@@ -164,10 +164,10 @@ func (f *Front) events(w http.ResponseWriter, r *http.Request) error {
 	if _, err := f.cfg.Queue.Progress(r.Context(), id); err != nil {
 		return err
 	}
-	rc := http.NewResponseController(w)
-	if err := rc.SetWriteDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
-		return fmt.Errorf("waiting for events: %w", err)
+	if err := takeTime(w); err != nil {
+		return err
 	}
+	rc := http.NewResponseController(w)
 	h := w.Header()
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("Cache-Control", "no-store")
@@ -195,6 +195,22 @@ func (f *Front) download(w http.ResponseWriter, r *http.Request) error {
 	return f.send(w, r, r.PathValue("id"))
 }
 
+// maxConnected is how long a request may wait, and its answer be read.
+const maxConnected = time.Hour
+
+// takeTime lifts the server's time limits from a request that waits for a
+// build, or whose reader is slow. The limit for reading counts, too: when it
+// passes, the server takes the asker for gone.
+func takeTime(w http.ResponseWriter) error {
+	rc, until := http.NewResponseController(w), time.Now().Add(maxConnected)
+	for _, set := range []func(time.Time) error{rc.SetReadDeadline, rc.SetWriteDeadline} {
+		if err := set(until); err != nil && !errors.Is(err, http.ErrNotSupported) {
+			return fmt.Errorf("taking time for a request: %w", err)
+		}
+	}
+	return nil
+}
+
 // send gives out an executable, or a range of it.
 func (f *Front) send(w http.ResponseWriter, r *http.Request, id string) error {
 	b, file, err := f.cfg.Queue.Open(r.Context(), id)
@@ -210,9 +226,8 @@ func (f *Front) send(w http.ResponseWriter, r *http.Request, id string) error {
 	if err := f.describe(w.Header(), b); err != nil {
 		return err
 	}
-	// A slow reader may take its time: the file costs nothing while it waits.
-	if err := http.NewResponseController(w).SetWriteDeadline(time.Now().Add(time.Hour)); err != nil && !errors.Is(err, http.ErrNotSupported) {
-		return fmt.Errorf("sending an executable: %w", err)
+	if err := takeTime(w); err != nil {
+		return err
 	}
 	http.ServeContent(w, r, "", time.Time{}, file)
 	return nil
@@ -278,8 +293,8 @@ func (f *Front) waitAndSend(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := http.NewResponseController(w).SetWriteDeadline(time.Now().Add(time.Hour)); err != nil && !errors.Is(err, http.ErrNotSupported) {
-		return fmt.Errorf("waiting for a build: %w", err)
+	if err := takeTime(w); err != nil {
+		return err
 	}
 	if _, err := f.cfg.Queue.Wait(r.Context(), p.ID); err != nil {
 		return err

@@ -18,6 +18,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -38,6 +39,12 @@ func (n newest) Latest(_ context.Context, path string) (string, error) {
 func serveFront(t *testing.T, change func(*FrontConfig)) (f *fixture, base string) {
 	t.Helper()
 	f = newFixture(t, nil)
+	return f, serveFixture(t, f, change, 0)
+}
+
+// serveFixture has limits of so long for reading and for writing.
+func serveFixture(t *testing.T, f *fixture, change func(*FrontConfig), limit time.Duration) (base string) {
+	t.Helper()
 	cfg := FrontConfig{
 		Queue: f.Queue, Versions: newest{wire.CaddyPath: "v2.9.0", wire.Toolchain: f.m.goVer, "plugin.example/good": "v1.0.0", "plugin.example/broken": "v1.0.0"},
 		Plugins: []Plugin{{Path: "plugin.example/good", About: "does good"}}, Any: true, PerHour: 100, Logger: slog.New(slog.DiscardHandler),
@@ -57,14 +64,14 @@ func serveFront(t *testing.T, change func(*FrontConfig)) (f *fixture, base strin
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv := &http.Server{Handler: mux}
+	srv := &http.Server{Handler: mux, ReadTimeout: limit, WriteTimeout: limit}
 	ended := make(chan error, 1)
 	go func() { ended <- srv.Serve(ln) }()
 	t.Cleanup(func() {
 		srv.Close()
 		<-ended
 	})
-	return f, "http://" + ln.Addr().String()
+	return "http://" + ln.Addr().String()
 }
 
 func request(t *testing.T, method, address, contentType, body string, header ...string) (*http.Response, []byte) {
@@ -225,6 +232,20 @@ func TestCompatibleDownload(t *testing.T) {
 	}](t, b)
 	if resp.StatusCode != 422 || got.StatusCode != 422 || got.Status != 422 || !strings.Contains(got.Error.Message, "undefined: undefinedFunction") || got.Detail != got.Error.Message {
 		t.Errorf("%s: %s", resp.Status, b)
+	}
+}
+
+// Whoever waits for a build waits longer than the server's time limits.
+func TestWaitingTakesTime(t *testing.T) {
+	const limit = 2 * time.Second
+	p := &publisher{block: make(chan struct{})}
+	f := newFixture(t, func(c *QueueConfig) { c.Publish = p })
+	base := serveFixture(t, f, nil, limit)
+	f.start(t)
+	time.AfterFunc(limit+time.Second, func() { close(p.block) })
+	resp, b := request(t, "GET", base+"/api/v1/download?os=linux&arch=amd64&telemetry=off", "", "")
+	if resp.StatusCode != 200 || resp.ContentLength != int64(len(b)) {
+		t.Errorf("%s with %d bytes of %d", resp.Status, len(b), resp.ContentLength)
 	}
 }
 

@@ -89,6 +89,8 @@ func TestRefusals(t *testing.T) {
 			t.Errorf("%s: %v, want %q", plugin, err, want)
 		} else if !errors.Is(err, ErrSpec) && (!errors.As(err, &f) || !f.Remember) {
 			t.Errorf("%s: it would be tried again: %v", plugin, err)
+		} else if strings.Contains(err.Error(), strings.TrimPrefix(m.cfg.Folder, "/")) {
+			t.Errorf("%s: it tells where on this machine: %v", plugin, err)
 		}
 	}
 }

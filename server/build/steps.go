@@ -101,9 +101,9 @@ func (w *workplace) command(ctx context.Context, step string, c goCommand) error
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case errors.Is(err, sandbox.ErrLimit):
-		return &Failure{Step: step, Words: strings.TrimSpace(err.Error() + "\n" + clean(words.String())), Remember: true}
+		return &Failure{Step: step, Words: strings.TrimSpace(err.Error() + "\n" + w.clean(words.String())), Remember: true}
 	case errors.As(err, &exit):
-		said := clean(words.String())
+		said := w.clean(words.String())
 		if said == "" {
 			said = err.Error()
 		}
@@ -166,8 +166,19 @@ func networkEnv() []string {
 	return env
 }
 
-// clean leaves out what `go` says while it works and nothing went wrong.
-func clean(words string) string {
+// clean leaves out what `go` says while it works and nothing went wrong, and
+// where on this machine it works, which is nobody's business.
+func (w *workplace) clean(words string) string {
+	var hide []string
+	for _, h := range []struct{ dir, as string }{
+		{w.dir, "."}, {w.m.cfg.ModCache, "$GOMODCACHE"}, {w.m.cfg.GoCache, "$GOCACHE"}, {w.goroot, "$GOROOT"}, {w.m.proxy(), "own"}, {w.m.cfg.Folder, "$FOLDER"},
+	} {
+		hide = append(hide, h.dir, h.as)
+		if rel, err := filepath.Rel(w.dir, h.dir); err == nil && rel != "." {
+			hide = append(hide, rel, h.as)
+		}
+	}
+	words = strings.NewReplacer(hide...).Replace(words)
 	var kept []string
 	for _, l := range strings.Split(words, "\n") {
 		if l = strings.TrimRight(l, " \r\t"); l != "" && !strings.HasPrefix(l, "go: downloading ") && strings.ContainsAny(l, " :") {
