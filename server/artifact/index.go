@@ -107,6 +107,20 @@ func (x *index) target(name, from string) (wire.Target, bool) {
 	return t, true
 }
 
+// Provenance is the path of the attestation of the executable that was built
+// from a spec, by its id, below the storage's top; false if none was published.
+func (r *Repository) Provenance(specID string) (path string, ok bool) {
+	x := &r.index
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	name := x.spec[specID] + ".provenance.json"
+	l, ok := x.byName[name]
+	if !ok || l.custom.Kind != wire.TargetProvenance {
+		return "", false
+	}
+	return fileName(name, l.sha256), true
+}
+
 // about names an executable and all that makes or tells of it.
 func (x *index) about(name string) []string {
 	x.mu.RLock()

@@ -104,7 +104,7 @@ func (f *Front) getBuild(w http.ResponseWriter, r *http.Request) error {
 type Offers struct {
 	Systems   []wire.System `json:"systems"`
 	Plugins   []Plugin      `json:"plugins"`    // registered
-	Any       bool          `json:"any_plugin"` // and others
+	Any       bool          `json:"any_plugin"` // and all others
 	Telemetry bool          `json:"telemetry"`  // builds with our module are made
 	Isolation string        `json:"isolation"`  // of builds: "namespaces" or "limits"
 	Counts    Counts        `json:"last_30_days"`
@@ -116,7 +116,7 @@ func (f *Front) offer(r *http.Request) (*Offers, error) {
 		return nil, err
 	}
 	return &Offers{
-		Systems: Systems, Plugins: append([]Plugin{}, f.cfg.Plugins...), Any: f.cfg.Any, Telemetry: f.cfg.Own != "",
+		Systems: Systems, Plugins: append([]Plugin{}, f.cfg.Plugins...), Any: f.cfg.Queue.cfg.Registered == nil, Telemetry: f.cfg.Own != "",
 		Isolation: string(f.cfg.Queue.cfg.Maker.Isolation()), Counts: c,
 	}, nil
 }
@@ -174,7 +174,9 @@ func (f *Front) events(w http.ResponseWriter, r *http.Request) error {
 	h.Set("X-Accel-Buffering", "no")
 	h.Set("Access-Control-Allow-Origin", "*")
 	// What fails from here on ends the connection: the browser asks again.
-	_ = f.cfg.Queue.Watch(r.Context(), id, func(wire.BuildProgress) error {
+	ctx, stop := f.wait(r)
+	defer stop()
+	_ = f.cfg.Queue.Watch(ctx, id, func(wire.BuildProgress) error {
 		a, err := f.answer(r, id)
 		if err != nil {
 			return err
@@ -296,7 +298,9 @@ func (f *Front) waitAndSend(w http.ResponseWriter, r *http.Request) error {
 	if err := takeTime(w); err != nil {
 		return err
 	}
-	if _, err := f.cfg.Queue.Wait(r.Context(), p.ID); err != nil {
+	ctx, stop := f.wait(r)
+	defer stop()
+	if _, err := f.cfg.Queue.Wait(ctx, p.ID); err != nil {
 		return err
 	}
 	return f.send(w, r, p.ID)

@@ -87,7 +87,7 @@ const usedLately = time.Minute
 
 // evict makes room, beginning with what was not used for the longest time.
 func (q *Queue) evict(ctx context.Context) error {
-	var pinned []string
+	pinned := func(artifact.Spec) bool { return false }
 	if q.cfg.Pins != nil {
 		var err error
 		if pinned, err = q.cfg.Pins.Pinned(ctx); err != nil {
@@ -109,7 +109,7 @@ func (q *Queue) evict(ctx context.Context) error {
 			if total <= q.cfg.MaxBytes {
 				break
 			}
-			if slices.Contains(pinned, r.id) || !r.used.Before(q.cfg.Now().Add(-usedLately)) {
+			if pinned(r.spec) || !r.used.Before(q.cfg.Now().Add(-usedLately)) {
 				continue
 			}
 			if err := enter(ctx, tx, r, evicted, ""); err != nil {

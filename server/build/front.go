@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -42,9 +41,9 @@ type FrontConfig struct {
 	// of the root metadata that they trust, and may be nil.
 	Service string
 	Root    func() string
-	// Plugins are registered. With Any, others may be asked for too.
+	// Plugins are offered by name. Those beyond them that the queue builds can
+	// be asked for by path.
 	Plugins []Plugin
-	Any     bool
 	// Attestation is where that of an executable is, as a URL or a path; nil
 	// says that there is none.
 	Attestation func(artifact.Build) string
@@ -77,8 +76,26 @@ type Front struct {
 	cfg   FrontConfig
 	pages *frontPages
 
+	ending context.Context // is done when nobody is to wait any more
+	end    context.CancelFunc
+
 	mu      sync.Mutex
 	senders map[string]*rate.Limiter
+}
+
+var errEnding = errors.New("the server ends")
+
+// End lets those go who wait for builds, so that a server can end.
+func (f *Front) End() { f.end() }
+
+// wait is a request's context, until the server ends.
+func (f *Front) wait(r *http.Request) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(r.Context())
+	stop := context.AfterFunc(f.ending, func() { cancel(errEnding) })
+	return ctx, func() {
+		stop()
+		cancel(nil)
+	}
 }
 
 const (
@@ -128,7 +145,9 @@ func NewFront(cfg FrontConfig) (*Front, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Front{cfg: cfg, pages: pages, senders: map[string]*rate.Limiter{}}, nil
+	f := &Front{cfg: cfg, pages: pages, senders: map[string]*rate.Limiter{}}
+	f.ending, f.end = context.WithCancel(context.Background())
+	return f, nil
 }
 
 // Register adds the paths to mux.
@@ -197,6 +216,10 @@ func (f *Front) refusal(err error) *refusal {
 		return r
 	case errors.As(err, &tooLarge):
 		return problem(http.StatusRequestEntityTooLarge, "the request is too large", fmt.Sprintf("At most %d bytes are taken.", maxRequest))
+	case errors.Is(err, ErrNotRegistered):
+		return problem(http.StatusForbidden, "this plugin is not offered", err.Error()+". GET /api/v1/builds lists them.")
+	case errors.Is(err, errEnding):
+		return problem(http.StatusServiceUnavailable, "the server is about to end", "The build goes on when it is back: ask again in a minute.")
 	case errors.Is(err, ErrSpec):
 		return problem(http.StatusBadRequest, "this can't be built", err.Error())
 	case errors.As(err, &failure):
@@ -270,8 +293,9 @@ func (f *Front) spec(ctx context.Context, r Request) (artifact.Spec, error) {
 		if path == "" {
 			continue
 		}
-		if !f.cfg.Any && !slices.ContainsFunc(f.cfg.Plugins, func(k Plugin) bool { return k.Path == path }) {
-			return s, refuse(http.StatusForbidden, "this plugin is not offered", "%.200q is not among the plugins that the operator of this server has registered: GET /api/v1/builds lists them.", path)
+		// Said before anybody is asked for its newest version.
+		if registered := f.cfg.Queue.cfg.Registered; registered != nil && !registered(path) {
+			return s, fmt.Errorf("%w: %.200q", ErrNotRegistered, path)
 		}
 		s.Plugins = append(s.Plugins, wire.ModuleVersion{Path: path, Version: version})
 	}

@@ -47,7 +47,7 @@ func serveFixture(t *testing.T, f *fixture, change func(*FrontConfig), limit tim
 	t.Helper()
 	cfg := FrontConfig{
 		Queue: f.Queue, Versions: newest{wire.CaddyPath: "v2.9.0", wire.Toolchain: f.m.goVer, "plugin.example/good": "v1.0.0", "plugin.example/broken": "v1.0.0"},
-		Plugins: []Plugin{{Path: "plugin.example/good", About: "does good"}}, Any: true, PerHour: 100, Logger: slog.New(slog.DiscardHandler),
+		Plugins: []Plugin{{Path: "plugin.example/good", About: "does good"}}, PerHour: 100, Logger: slog.New(slog.DiscardHandler),
 		Attestation: func(b artifact.Build) string { return "/attestations/" + b.SHA256 },
 		Operator:    func(r *http.Request) bool { return r.Header.Get("Authorization") == "Bearer sesame" },
 	}
@@ -167,7 +167,9 @@ func TestAPI(t *testing.T) {
 }
 
 func TestAPIRefuses(t *testing.T) {
-	f, base := serveFront(t, func(c *FrontConfig) { c.Any = false })
+	f, base := serveFront(t, func(c *FrontConfig) {
+		c.Queue.cfg.Registered = func(path string) bool { return path == "plugin.example/good" }
+	})
 	id := f.ask(t, fakeSpec(f.m), PriorityUpdate).ID
 	for _, c := range []struct {
 		method, path, body string
@@ -179,7 +181,7 @@ func TestAPIRefuses(t *testing.T) {
 		{"POST", "/api/v1/builds", `{"oss":"linux"}`, 400, "unknown field"},
 		{"POST", "/api/v1/builds", `{"os":"plan9","arch":"amd64","telemetry":false}`, 400, "there are no builds for"},
 		{"POST", "/api/v1/builds", `{"os":"linux","arch":"amd64"}`, 400, "ask for a build without telemetry"},
-		{"POST", "/api/v1/builds", `{"os":"linux","arch":"amd64","telemetry":false,"plugins":["plugin.example/broken"]}`, 403, "not among the plugins"},
+		{"POST", "/api/v1/builds", `{"os":"linux","arch":"amd64","telemetry":false,"plugins":["plugin.example/broken"]}`, 403, "not among those that the operator has registered"},
 		{"POST", "/api/v1/builds", `{"os":"linux","arch":"amd64","telemetry":false,"caddy":"v2"}`, 400, "is no module"},
 		{"POST", "/api/v1/builds", strings.Repeat(" ", maxRequest+1), 413, "too large"},
 		{"GET", "/api/v1/builds/none", "", 404, "no such build"},
@@ -246,6 +248,50 @@ func TestWaitingTakesTime(t *testing.T) {
 	resp, b := request(t, "GET", base+"/api/v1/download?os=linux&arch=amd64&telemetry=off", "", "")
 	if resp.StatusCode != 200 || resp.ContentLength != int64(len(b)) {
 		t.Errorf("%s with %d bytes of %d", resp.Status, len(b), resp.ContentLength)
+	}
+}
+
+// A server that ends lets go of those who wait.
+func TestEnding(t *testing.T) {
+	f := newFixture(t, nil)
+	cfg := FrontConfig{Queue: f.Queue, Versions: newest{wire.CaddyPath: "v2.9.0", wire.Toolchain: f.m.goVer}, Logger: slog.New(slog.DiscardHandler)}
+	front, err := NewFront(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	front.Register(mux)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := &http.Server{Handler: mux}
+	srv.RegisterOnShutdown(front.End)
+	go srv.Serve(ln)
+	id := f.ask(t, fakeSpec(f.m, "good"), PriorityUpdate).ID
+	answered := make(chan string, 2)
+	for _, path := range []string{"/api/v1/download?os=linux&arch=amd64&telemetry=off", "/api/v1/builds/" + id + "/events"} {
+		go func() {
+			resp, b := request(t, "GET", "http://"+ln.Addr().String()+path, "", "")
+			answered <- resp.Status + " " + resp.Header.Get("Retry-After") + string(b)
+		}()
+	}
+	// Both are being waited for once the first has queued its build.
+	waiting := fakeSpec(f.m)
+	waiting.Service = ""
+	for {
+		if _, err := f.Progress(t.Context(), waiting.ID()); err == nil {
+			break
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	if err := srv.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+	for range 2 {
+		if got := <-answered; !strings.HasPrefix(got, "503 Service Unavailable 60") && !strings.HasPrefix(got, "200 OK") {
+			t.Error(got)
+		}
 	}
 }
 

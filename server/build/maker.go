@@ -116,6 +116,14 @@ func NewMaker(ctx context.Context, cfg MakerConfig) (*Maker, error) {
 	own(&cfg.ModCache, "modules")
 	own(&cfg.GoCache, "compiled")
 	m := &Maker{cfg: cfg, toolchains: map[string]string{}, checks: make(chan struct{}, 1)}
+	var why error
+	if m.box, why = sandbox.New(ctx); why != nil {
+		if cfg.Isolate {
+			return nil, fmt.Errorf("builds are to be isolated, but there are %w", why)
+		}
+		cfg.Logger.Warn("builds are not isolated from this machine: limits hold, walls do not", "why", why)
+		m.cfg.User = 0 // another user could not reach the folders
+	}
 	for _, dir := range []string{m.locks(), m.work()} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return nil, fmt.Errorf("making a folder to build in: %w", err)
@@ -143,13 +151,6 @@ func NewMaker(ctx context.Context, cfg MakerConfig) (*Maker, error) {
 		if m.offer, err = cfg.Source.offer(m.proxy()); err != nil {
 			return nil, err
 		}
-	}
-	var why error
-	if m.box, why = sandbox.New(ctx); why != nil {
-		if cfg.Isolate {
-			return nil, fmt.Errorf("builds are to be isolated, but there are %w", why)
-		}
-		cfg.Logger.Warn("builds are not isolated from this machine: limits hold, walls do not", "why", why)
 	}
 	return m, nil
 }

@@ -3,6 +3,7 @@ package build
 import (
 	"archive/zip"
 	"bytes"
+	"debug/buildinfo"
 	"errors"
 	"os"
 	"os/exec"
@@ -64,6 +65,46 @@ func TestMake(t *testing.T) {
 	left, err := os.ReadDir(m.work())
 	if err != nil || len(left) > 0 {
 		t.Errorf("%d folders are left (%v)", len(left), err)
+	}
+}
+
+// An executable is for the system that it was asked for, of whatever kind.
+func TestMakeForOthers(t *testing.T) {
+	m := fakeMaker(t, nil)
+	for _, c := range []struct {
+		system wire.System
+		magic  string
+		want   map[string]string
+	}{
+		{wire.System{OS: "windows", Arch: "arm64"}, "MZ", map[string]string{"GOOS": "windows", "GOARCH": "arm64", "CGO_ENABLED": "0", "-trimpath": "true"}},
+		{wire.System{OS: "darwin", Arch: "amd64"}, "\xcf\xfa\xed\xfe", map[string]string{"GOOS": "darwin", "GOARCH": "amd64", "GOAMD64": "v1"}},
+		{wire.System{OS: "linux", Arch: "arm", Variant: "v6"}, "\x7fELF", map[string]string{"GOOS": "linux", "GOARCH": "arm", "GOARM": "6", "-tags": "nobadger,nomysql,nopgx"}},
+	} {
+		spec := fakeSpec(m, "good")
+		spec.System = c.system
+		out := filepath.Join(t.TempDir(), "caddy")
+		if _, err := m.Make(t.Context(), spec, out, nil); err != nil {
+			t.Errorf("%s: %v", c.system, err)
+			continue
+		}
+		b, err := os.ReadFile(out)
+		if err != nil || !strings.HasPrefix(string(b), c.magic) {
+			t.Errorf("%s: it begins with %.4q (%v)", c.system, b, err)
+		}
+		info, err := buildinfo.ReadFile(out)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		got := map[string]string{}
+		for _, s := range info.Settings {
+			if _, ok := c.want[s.Key]; ok {
+				got[s.Key] = s.Value
+			}
+		}
+		if d := cmp.Diff(c.want, got); d != "" {
+			t.Errorf("%s: %s", c.system, d)
+		}
 	}
 }
 

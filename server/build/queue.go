@@ -28,9 +28,9 @@ type Publisher interface {
 	Publish(ctx context.Context, b artifact.Build, executable string) error
 }
 
-// Pins names the specs, by id, whose executables are not to be removed.
+// Pins tells of which specs the executables are not to be removed.
 type Pins interface {
-	Pinned(ctx context.Context) ([]string, error)
+	Pinned(ctx context.Context) (func(artifact.Spec) bool, error)
 }
 
 // A Priority is which build is made first: the higher.
@@ -59,6 +59,9 @@ type QueueConfig struct {
 	// Publish gets what is built; nil lets it be downloaded unsigned.
 	Publish Publisher
 	Pins    Pins // nil pins nothing
+	// Registered tells which plugins are built, by the paths of their modules;
+	// nil builds any.
+	Registered func(path string) bool
 	// MaxBytes of executables are kept; 0 is 20 GiB. What is pinned may
 	// exceed it.
 	MaxBytes int64
@@ -88,6 +91,8 @@ const (
 var (
 	// ErrFull is what a build gets that the queue has no room for.
 	ErrFull = errors.New("too many builds are waiting")
+	// ErrNotRegistered says that the operator does not offer a plugin.
+	ErrNotRegistered = fmt.Errorf("%w: the plugin is not among those that the operator has registered", ErrSpec)
 	// ErrNoBuild says that a build was never asked for, or was dropped.
 	ErrNoBuild = errors.New("there is no such build")
 	// ErrNotBuilt says that a build is not done.
@@ -214,6 +219,11 @@ func (q *Queue) Ask(ctx context.Context, spec artifact.Spec, p Priority) (wire.B
 	spec = spec.Canonical()
 	if err := Check(spec); err != nil {
 		return wire.BuildProgress{}, err
+	}
+	for _, p := range spec.Plugins {
+		if q.cfg.Registered != nil && !q.cfg.Registered(p.Path) {
+			return wire.BuildProgress{}, fmt.Errorf("%w: %s", ErrNotRegistered, p.Path)
+		}
 	}
 	id := spec.ID()
 	text, err := json.Marshal(spec)

@@ -300,7 +300,9 @@ func TestStopAndGoOn(t *testing.T) {
 
 type pins []string
 
-func (p pins) Pinned(context.Context) ([]string, error) { return p, nil }
+func (p pins) Pinned(context.Context) (func(artifact.Spec) bool, error) {
+	return func(s artifact.Spec) bool { return s.ID() == p[0] }, nil
+}
 
 func TestEviction(t *testing.T) {
 	var specs []artifact.Spec
@@ -347,6 +349,10 @@ func TestFull(t *testing.T) {
 		t.Error(err)
 	}
 	if err := f.Prewarm(t.Context(), []artifact.Spec{fakeSpec(f.m, "good")}); err != nil {
+		t.Error(err)
+	}
+	f.cfg.Registered = func(path string) bool { return path == "plugin.example/library" }
+	if _, err := f.Ask(t.Context(), fakeSpec(f.m, "good"), PriorityUpdate); !errors.Is(err, ErrNotRegistered) || !errors.Is(err, ErrSpec) {
 		t.Error(err)
 	}
 	if _, err := f.Ask(t.Context(), artifact.Spec{}, PriorityUpdate); !errors.Is(err, ErrSpec) {

@@ -7,14 +7,14 @@ import (
 	"strings"
 )
 
-// sender is the address that a request came from: the peer's, or, if the peer
+// Sender is the address that a request came from: the peer's, or, if the peer
 // is a trusted proxy, the rightmost one in X-Forwarded-For that isn't. It is
 // invalid if there is none, as on a unix socket.
 //
 // The result must not be stored, logged or put into an error.
-func (c *Collector) sender(r *http.Request) netip.Addr {
+func Sender(r *http.Request, trusted []netip.Prefix) netip.Addr {
 	peer := parseAddr(r.RemoteAddr)
-	if len(c.cfg.TrustedProxies) == 0 || peer.IsValid() && !c.trusted(peer) {
+	if len(trusted) == 0 || peer.IsValid() && !within(trusted, peer) {
 		return peer
 	}
 	// Several fields are one list, in order (RFC 9110, 5.3).
@@ -25,15 +25,17 @@ func (c *Collector) sender(r *http.Request) netip.Addr {
 		if !hop.IsValid() {
 			break // what is left of it can't be trusted either
 		}
-		if addr = hop; !c.trusted(hop) {
+		if addr = hop; !within(trusted, hop) {
 			break
 		}
 	}
 	return addr
 }
 
-func (c *Collector) trusted(a netip.Addr) bool {
-	for _, p := range c.cfg.TrustedProxies {
+func (c *Collector) sender(r *http.Request) netip.Addr { return Sender(r, c.cfg.TrustedProxies) }
+
+func within(prefixes []netip.Prefix, a netip.Addr) bool {
+	for _, p := range prefixes {
 		if p.Contains(a) {
 			return true
 		}

@@ -75,11 +75,12 @@ var shortTiming = []string{"EVERGREEN_WINDOW=2s", "EVERGREEN_NOTICE=0s", "EVERGR
 
 // A server is a running `evergreen serve`. It keeps its address over restarts.
 type server struct {
-	dir  string
-	addr string
-	env  []string
-	cmd  *exec.Cmd
-	done chan error
+	dir    string
+	addr   string
+	env    []string
+	cmd    *exec.Cmd
+	done   chan error
+	config []byte // its configuration; nil is that of flow A
 }
 
 // freeAddr is an address on loopback that nobody listens on.
@@ -120,8 +121,12 @@ func (s *server) start() error {
 	}
 	defer log.Close()
 	config := filepath.Join(s.dir, "config.json")
-	// All instances of the tests are one sender.
-	if err := os.WriteFile(config, []byte(`{"roles": ["collect", "dashboard"], "limits": {"per_sender": 100000, "global": 100000}}`), 0o600); err != nil {
+	text := s.config
+	if text == nil {
+		// All instances of the tests are one sender.
+		text = []byte(`{"roles": ["collect", "dashboard"], "limits": {"per_sender": 100000, "global": 100000}}`)
+	}
+	if err := os.WriteFile(config, text, 0o600); err != nil {
 		return err
 	}
 	s.cmd = exec.Command(evergreen, "serve", "--listen", s.addr, "--data", filepath.Join(s.dir, "data"), "--config", config)

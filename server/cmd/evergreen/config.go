@@ -98,6 +98,13 @@ type Updates struct {
 	Builds int `json:"builds"`
 	// ExecutablesMiB is how much room executables may take; 20480.
 	ExecutablesMiB int64 `json:"executables_mib"`
+	// Plugins are those that are built, each with a word about it for the build
+	// page: {"github.com/caddy-dns/cloudflare": "DNS challenges by Cloudflare"};
+	// any. An empty object builds none.
+	Plugins map[string]string `json:"plugins"`
+	// BuildsPerHour is how many new builds one sender may ask for; 20. What is
+	// built already can be had at any time.
+	BuildsPerHour float64 `json:"builds_per_hour"`
 	// Isolate refuses to build where the system has no namespaces; false.
 	Isolate bool `json:"isolate"`
 	// Source is a folder with our module's source, to build with; the copy in

@@ -247,6 +247,9 @@ func (s *service) Run(ctx context.Context, ln net.Listener) error {
 		MaxHeaderBytes:    32 << 10,
 		ErrorLog:          collect.QuietErrorLog(s.log),
 	}
+	if s.updates != nil {
+		server.RegisterOnShutdown(s.updates.End)
+	}
 	serving := make(chan error, 1)
 	go func() { serving <- server.Serve(ln) }()
 	s.log.Info("serving", "address", ln.Addr().String(), "data", s.config.Data)

@@ -43,6 +43,7 @@ type updateService struct {
 	repo     *artifact.Repository // nil: no keys, so nothing is signed
 	maker    *build.Maker
 	queue    *build.Queue // nil: nothing is built here
+	front    *build.Front // has people and programs ask for builds
 	own      string       // version of our module in builds
 
 	searching sync.Mutex // for a plan that compiles
@@ -127,27 +128,26 @@ func (u *updateService) openBuilder(ctx context.Context, registry prometheus.Reg
 	u.own = version
 	folder := filepath.Join(u.config.Data, "build")
 	u.maker, err = build.NewMaker(ctx, build.MakerConfig{
-		Folder: folder, ModCache: c.ModCache, GoCache: c.GoCache, Source: source, Proxy: c.Proxy, SumDB: c.SumDB, NoSumDB: c.NoSumDB, Isolate: c.Isolate, Logger: u.log,
+		Folder: folder, ModCache: c.ModCache, GoCache: c.GoCache, Source: source, Proxy: c.Proxy, SumDB: c.SumDB, NoSumDB: c.NoSumDB,
+		User: c.buildUser(), Isolate: c.Isolate, Logger: u.log,
 	})
 	if err != nil {
 		return err
 	}
 	cfg := build.QueueConfig{
 		Maker: u.maker, DB: u.db, Folder: filepath.Join(u.config.Data, "executables"),
-		MaxBytes: c.ExecutablesMiB << 20, Workers: c.Builds, Logger: u.log, Registerer: registry,
+		MaxBytes: c.ExecutablesMiB << 20, Workers: c.Builds, Logger: u.log, Registerer: registry, Pins: rolledOut{u.rollouts},
+	}
+	if c.Plugins != nil {
+		cfg.Registered = func(path string) bool { _, ok := c.Plugins[path]; return ok }
 	}
 	if u.repo != nil {
-		cfg.Publish = publisher{u.repo}
+		cfg.Publish = publisher{u}
 	}
-	u.queue, err = build.NewQueue(ctx, cfg)
-	return err
-}
-
-// publisher signs what is built.
-type publisher struct{ repo *artifact.Repository }
-
-func (p publisher) Publish(ctx context.Context, b artifact.Build, executable string) error {
-	_, err := p.repo.Publish(ctx, b, executable)
+	if u.queue, err = build.NewQueue(ctx, cfg); err != nil {
+		return err
+	}
+	u.front, err = u.newFront()
 	return err
 }
 
@@ -171,7 +171,17 @@ func (u *updateService) Register(mux *http.ServeMux) error {
 	if u.repo != nil {
 		u.repo.Register(mux)
 	}
+	if u.front != nil {
+		u.front.Register(mux)
+	}
 	return nil
+}
+
+// End lets those go who wait for builds.
+func (u *updateService) End() {
+	if u.front != nil {
+		u.front.End()
+	}
 }
 
 // Run runs what works in the background until ctx is done.
@@ -182,6 +192,7 @@ func (u *updateService) Run(ctx context.Context) error {
 	}
 	if u.queue != nil {
 		runs["builds"] = u.queue.Run
+		runs["prewarming"] = u.prewarm
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -281,12 +292,17 @@ func (u *updateService) held(id wire.InstanceID) (hs []updates.Held) {
 
 // recipe is what an executable is made of beside what was planned.
 func (u *updateService) recipe(s artifact.Spec) artifact.Spec {
-	s.Evergreen, s.Service = u.own, u.config.Updates.URL
-	if u.repo != nil {
-		sum := sha256.Sum256(u.repo.RootMetadata())
-		s.Root = hex.EncodeToString(sum[:])
-	}
+	s.Evergreen, s.Service, s.Root = u.own, u.config.Updates.URL, u.root()
 	return s
+}
+
+// root is the SHA-256 of the root metadata; "" where nothing is signed.
+func (u *updateService) root() string {
+	if u.repo == nil {
+		return ""
+	}
+	sum := sha256.Sum256(u.repo.RootMetadata())
+	return hex.EncodeToString(sum[:])
 }
 
 // builds are the executables; nil if none are made here.
@@ -310,6 +326,9 @@ func (e executables) Target(ctx context.Context, c wire.Check, p wire.Plan, spec
 		}
 	}
 	progress, err := e.queue.Ask(ctx, spec, build.PriorityOf(p.Severity))
+	if errors.Is(err, build.ErrSpec) {
+		return nil, &wire.BuildProgress{ID: spec.ID(), State: "failed", Error: err.Error()}, nil
+	}
 	if err != nil {
 		return nil, nil, err
 	}
