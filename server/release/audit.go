@@ -115,26 +115,38 @@ func (s *Service) Audit(ctx context.Context, path string, n int64, limit int) ([
 	return cs, err
 }
 
+// A Chain checks lines of the log as they follow one another, from the first.
+type Chain struct {
+	Lines int64  // that were checked
+	Sum   string // of the last of them
+}
+
+// Next checks the line that follows.
+func (c *Chain) Next(line Change) error {
+	if line.N != c.Lines+1 {
+		return fmt.Errorf("line %d of the audit log is missing", c.Lines+1)
+	}
+	if line.sum(c.Sum) != line.Sum {
+		return fmt.Errorf("line %d of the audit log was changed after it was written", line.N)
+	}
+	c.Lines, c.Sum = line.N, line.Sum
+	return nil
+}
+
 // VerifyAudit checks the whole log, and answers how many lines it has and the
 // last one's sum. Whoever wrote that down before can tell that nothing older
-// was changed since.
+// was changed since. Anybody can do the same with what the API gives: Chain.
 func (s *Service) VerifyAudit(ctx context.Context) (lines int64, sum string, err error) {
+	var chain Chain
 	err = s.cfg.DB.Read(ctx, func(tx *sql.Tx) error {
-		lines, sum = 0, ""
+		chain = Chain{}
 		return eachRow(ctx, tx, func(rows *sql.Rows) error {
 			c, err := scanChange(rows)
 			if err != nil {
 				return err
 			}
-			if lines++; c.N != lines {
-				return fmt.Errorf("line %d of the audit log is missing", lines)
-			}
-			if c.sum(sum) != c.Sum {
-				return fmt.Errorf("line %d of the audit log was changed after it was written", c.N)
-			}
-			sum = c.Sum
-			return nil
+			return chain.Next(c)
 		}, "SELECT "+auditColumns+" FROM release_audit ORDER BY n")
 	})
-	return lines, sum, err
+	return chain.Lines, chain.Sum, err
 }

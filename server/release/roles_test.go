@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -199,6 +200,7 @@ func TestAudit(t *testing.T) {
 		t.Fatalf("%d lines, %q, %v", lines, sum, err)
 	}
 	var all, page []string
+	var given []release.Change
 	for next := int64(0); ; {
 		var list release.AuditList
 		query := "?limit=3"
@@ -209,6 +211,7 @@ func TestAudit(t *testing.T) {
 			t.Fatal(status, text)
 		}
 		page = append(page, fmt.Sprint(len(list.Changes)))
+		given = append(given, list.Changes...)
 		for _, c := range list.Changes {
 			all = append(all, fmt.Sprintf("%d %s %s %s", c.N, c.By, c.Action, c.Subject))
 		}
@@ -219,6 +222,17 @@ func TestAudit(t *testing.T) {
 	want := []string{"7 ann tag v0.4.0", "6 ann tag v0.3.0", "5 ann tag v0.2.0", "4 ann tag v0.1.0", "3 ann tag v0.0.0", "2 admin grant ann", "1 evergreen grant admin"}
 	if diff := cmp.Diff(want, all); diff != "" || cmp.Diff([]string{"3", "3", "1"}, page) != "" {
 		t.Errorf("in pages of %v (-want +got):\n%s", page, diff)
+	}
+	// What the API gives can be checked by anybody.
+	slices.Reverse(given)
+	var chain release.Chain
+	for _, line := range given {
+		if err := chain.Next(line); err != nil {
+			t.Error(err)
+		}
+	}
+	if diff := cmp.Diff(release.Chain{Lines: lines, Sum: sum}, chain); diff != "" {
+		t.Error("checked from outside (-want +got):\n" + diff)
 	}
 	for _, c := range []struct{ sql, want string }{
 		{"UPDATE release_audit SET who = 'bob' WHERE n = 4", "line 4"},

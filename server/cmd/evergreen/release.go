@@ -355,9 +355,13 @@ func releaseLog(ctx context.Context, c *client, name string, args []string, stdo
 	fs := verbFlags(c, "release", name, releaseVerbs()[name], stderr)
 	limit := fs.Int("limit", 50, "at most `N` changes")
 	before := fs.String("before", "", "those before the change number `N`")
+	verify := fs.Bool("verify", false, "read the whole log, and check that no change was altered or taken away")
 	rest, err := interleaved(fs, args)
 	if err != nil {
 		return err
+	}
+	if *verify {
+		return c.verifyLog(ctx, stdout)
 	}
 	module, err := oneModule("log", rest, false)
 	if err != nil {
@@ -371,6 +375,35 @@ func releaseLog(ctx context.Context, c *client, name string, args []string, stdo
 		return printJSON(stdout, list)
 	}
 	return printLog(stdout, list.Changes)
+}
+
+// verifyLog reads the log from its end, as the service gives it, and checks it
+// from its beginning.
+func (c *client) verifyLog(ctx context.Context, stdout io.Writer) error {
+	var log []release.Change
+	for before := ""; ; {
+		var page release.AuditList
+		if err := c.get(ctx, wire.PathReleases+"/audit", asked("limit", "1000", "before", before), &page); err != nil {
+			return err
+		}
+		log = append(log, page.Changes...)
+		// Else a service could go on for ever.
+		if page.Next == 0 || len(page.Changes) == 0 || page.Changes[len(page.Changes)-1].N > log[0].N-int64(len(log))+1 {
+			break
+		}
+		before = fmt.Sprint(page.Next)
+	}
+	var chain release.Chain
+	for _, line := range slices.Backward(log) {
+		if err := chain.Next(line); err != nil {
+			return err
+		}
+	}
+	if c.json {
+		return printJSON(stdout, chain)
+	}
+	fmt.Fprintf(stdout, "%d changes, none altered. Keep this sum, to compare when the log is longer:\n%s\n", chain.Lines, chain.Sum)
+	return nil
 }
 
 func printLog(to io.Writer, changes []release.Change) error {
