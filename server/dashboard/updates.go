@@ -13,11 +13,12 @@ import (
 
 // Updates is what is known of releases and vulnerabilities at one moment.
 type Updates interface {
-	// Recent are releases of a module ("": of all), a severity ("": of any)
-	// and a channel ("": either), the latest first.
-	Recent(path string, severity wire.Severity, channel wire.Channel) []wire.Release
+	// Recent are at most limit releases of a module ("": of all), a severity
+	// ("": of any) and a channel ("": either), the latest first, and how many
+	// there are in all.
+	Recent(path string, severity wire.Severity, channel wire.Channel, limit int) ([]wire.Release, int)
 	// RecentAdvisories are known vulnerabilities, the same.
-	RecentAdvisories(path string, severity wire.Severity) []wire.Advisory
+	RecentAdvisories(path string, severity wire.Severity, limit int) ([]wire.Advisory, int)
 	// AsOf is how old the database of vulnerabilities is; zero: there is none.
 	AsOf() time.Time
 }
@@ -95,15 +96,15 @@ func (d *Dashboard) releasesPage(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	found := d.cfg.Updates().Recent(module, severity, "")
+	found, all := d.cfg.Updates().Recent(module, severity, "", maxUpdates)
 	body := updatesBody{
 		Title: "Releases", Lead: "Versions of Caddy, of its plugins and libraries, and of Go, with how much each matters to whoever runs an older one.",
 		Notice: "What no maintainer has tagged was found: a new patch is taken for minor, anything else for a feature.",
 		Other:  updatesHref("/advisories", "module", module, ""), OtherTitle: "Known vulnerabilities",
 		Module: module, All: updatesHref("/releases", "", "", severity), Head: []string{"Severity", "Module", "Version", "Since", "Tagged by", "Notes"},
-		None: "No release is known here.", More: max(0, len(found)-maxUpdates), Href: updatesHref(wire.PathReleases, "path", module, severity),
+		None: "No release is known here.", More: all - len(found), Href: updatesHref(wire.PathReleases, "path", module, severity),
 	}
-	for _, f := range found[:min(len(found), maxUpdates)] {
+	for _, f := range found {
 		l := updateLine{
 			Severity: capital(string(f.Severity)), Grave: f.Severity == wire.SeverityCritical,
 			Module: f.Path, ModuleHref: updatesHref("/releases", "module", f.Path, severity),
@@ -130,18 +131,18 @@ func (d *Dashboard) advisoriesPage(w http.ResponseWriter, r *http.Request) error
 		return err
 	}
 	now := d.cfg.Updates()
-	found := now.RecentAdvisories(module, severity)
+	found, all := now.RecentAdvisories(module, severity, maxUpdates)
 	body := updatesBody{
 		Title: "Advisories", Lead: "Known vulnerabilities of Go modules, of the standard library and of the toolchain, from the Go vulnerability database.",
 		Notice: "There is no database of vulnerabilities here: whether anything is vulnerable is not known.",
 		Other:  updatesHref("/releases", "module", module, ""), OtherTitle: "Releases",
 		Module: module, All: updatesHref("/advisories", "", "", severity), Head: []string{"Severity", "Module", "Advisory", "Published", "Fixed in", "Summary"},
-		None: "No advisory is known here.", More: max(0, len(found)-maxUpdates), Href: updatesHref(wire.PathAdvisories, "path", module, severity),
+		None: "No advisory is known here.", More: all - len(found), Href: updatesHref(wire.PathAdvisories, "path", module, severity),
 	}
 	if at := now.AsOf(); !at.IsZero() {
 		body.Notice = fmt.Sprintf("The database is of %s: what was published later is not known. An unrated advisory is one whose gravity nobody has stated.", at.UTC().Format("2 January 2006"))
 	}
-	for _, f := range found[:min(len(found), maxUpdates)] {
+	for _, f := range found {
 		l := updateLine{
 			Severity: capital(string(f.Severity)), Grave: f.Severity == wire.SeverityCritical,
 			Module: f.Path, ModuleHref: updatesHref("/advisories", "module", f.Path, severity),

@@ -22,22 +22,22 @@ type known struct {
 
 func (k known) AsOf() time.Time { return k.asOf }
 
-func (k known) Recent(path string, severity wire.Severity, _ wire.Channel) (rs []wire.Release) {
+func (k known) Recent(path string, severity wire.Severity, _ wire.Channel, _ int) (rs []wire.Release, all int) {
 	for _, r := range k.releases {
 		if (path == "" || r.Path == path) && (severity == "" || r.Severity == severity) {
 			rs = append(rs, r)
 		}
 	}
-	return rs
+	return rs, len(rs)
 }
 
-func (k known) RecentAdvisories(path string, severity wire.Severity) (as []wire.Advisory) {
+func (k known) RecentAdvisories(path string, severity wire.Severity, _ int) (as []wire.Advisory, all int) {
 	for _, a := range k.advisories {
 		if (path == "" || a.Path == path) && (severity == "" || a.Severity == severity) {
 			as = append(as, a)
 		}
 	}
-	return as
+	return as, len(as) + 7
 }
 
 // cells are the rows of a page's table.
@@ -101,6 +101,9 @@ func TestUpdatesPages(t *testing.T) {
 	}
 	if got := text(parsed(t, h, "/advisories")); !strings.Contains(got, "of 21 August 2026: what was published later is not known") {
 		t.Error("it is not said how old the database is")
+	}
+	if got := text(parsed(t, h, "/advisories")); !strings.Contains(got, "and 7 more") {
+		t.Error("it is not said how many are not listed")
 	}
 	for path, want := range map[string]string{
 		"/releases?severity=unrated": "severity is", "/advisories?severity=criticle": "critical", "/releases?modul=x": "module",

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"mime"
 	"net/http"
 	"net/url"
@@ -204,9 +205,9 @@ func listReleases(r *http.Request, snap *Snapshot) (any, error) {
 	if err := errors.Join(err1, err2); err != nil {
 		return nil, err
 	}
-	list := ReleaseList{Generation: snap.Generation(), Releases: snap.Recent(q.Get("path"), severity, wire.Channel(q.Get("channel")))}
-	list.More = max(0, len(list.Releases)-most)
-	list.Releases = list.Releases[:len(list.Releases)-list.More]
+	list := ReleaseList{Generation: snap.Generation()}
+	list.Releases, list.More = snap.Recent(q.Get("path"), severity, wire.Channel(q.Get("channel")), most)
+	list.More -= len(list.Releases)
 	for _, p := range snap.proposals {
 		if q.Get("path") == "" || q.Get("path") == p.Release.Path {
 			list.Pending = append(list.Pending, p)
@@ -215,24 +216,46 @@ func listReleases(r *http.Request, snap *Snapshot) (any, error) {
 	return list, nil
 }
 
-// Recent are releases of a path ("": of all), a severity ("": of any) and a
-// channel, those tagged or found last first; of one path the highest first.
-func (s *Snapshot) Recent(path string, severity wire.Severity, channel wire.Channel) []wire.Release {
-	rs := []wire.Release{}
-	keep := func(of []wire.Release) {
-		for _, r := range of {
-			if (severity == "" || r.Severity == severity) && (channel == "" || r.Channel == channel) {
-				rs = append(rs, r)
+// Recent are at most limit releases of a path ("": of all), a severity ("": of
+// any) and a channel ("": of both), those tagged or found last first, of one
+// path the highest first; and how many there are in all.
+func (s *Snapshot) Recent(path string, severity wire.Severity, channel wire.Channel, limit int) (rs []wire.Release, all int) {
+	seq := slices.Values(s.recent())
+	if path != "" {
+		seq = reversed(s.releases[path])
+	}
+	return first(seq, limit, func(r wire.Release) bool {
+		return (severity == "" || r.Severity == severity) && (channel == "" || r.Channel == channel)
+	})
+}
+
+func reversed[T any](of []T) iter.Seq[T] {
+	return func(yield func(T) bool) {
+		for _, v := range slices.Backward(of) {
+			if !yield(v) {
+				return
 			}
 		}
 	}
-	if path != "" {
-		keep(s.releases[path])
-		slices.Reverse(rs)
-		return rs
+}
+
+// first are at most limit of those that are wanted, and how many are.
+func first[T any](of iter.Seq[T], limit int, wanted func(T) bool) (some []T, all int) {
+	some = []T{}
+	for v := range of {
+		if !wanted(v) {
+			continue
+		}
+		if all++; all <= limit {
+			some = append(some, v)
+		}
 	}
+	return some, all
+}
+
+func (s *Snapshot) sorted() (rs []wire.Release) {
 	for _, p := range s.Paths() {
-		keep(s.releases[p])
+		rs = append(rs, s.releases[p]...)
 	}
 	slices.SortStableFunc(rs, func(a, b wire.Release) int {
 		if c := b.Time.Compare(a.Time); c != 0 || a.Path != b.Path {
@@ -295,25 +318,23 @@ func listAdvisories(r *http.Request, snap *Snapshot) (any, error) {
 	if err := errors.Join(err1, err2); err != nil {
 		return nil, err
 	}
-	all := snap.RecentAdvisories(q.Get("path"), severity)
-	list := AdvisoryList{Generation: snap.Generation(), AsOf: snap.AsOf(), More: max(0, len(all)-most)}
-	list.Advisories = all[:len(all)-list.More]
+	list := AdvisoryList{Generation: snap.Generation(), AsOf: snap.AsOf()}
+	list.Advisories, list.More = snap.RecentAdvisories(q.Get("path"), severity, most)
+	list.More -= len(list.Advisories)
 	return list, nil
 }
 
-// RecentAdvisories are those of a path ("": of all) and a severity ("": of
-// any), those published last first.
-func (s *Snapshot) RecentAdvisories(path string, severity wire.Severity) []wire.Advisory {
-	as := []wire.Advisory{}
-	seq := s.Advisories()
-	if path != "" {
-		seq = slices.Values(s.AdvisoriesFor(path))
-	}
-	for a := range seq {
-		if severity == "" || a.Severity == severity {
-			as = append(as, a)
-		}
-	}
+// RecentAdvisories are at most limit advisories of a path ("": of all) and a
+// severity ("": of any), those published last first; and how many there are in
+// all.
+func (s *Snapshot) RecentAdvisories(path string, severity wire.Severity, limit int) (as []wire.Advisory, all int) {
+	return first(slices.Values(s.recentAdvisories()), limit, func(a wire.Advisory) bool {
+		return (path == "" || a.Path == path) && (severity == "" || a.Severity == severity)
+	})
+}
+
+func (s *Snapshot) sortedAdvisories() []wire.Advisory {
+	as := slices.Collect(s.Advisories())
 	slices.SortStableFunc(as, func(a, b wire.Advisory) int {
 		if c := b.Published.Compare(a.Published); c != 0 {
 			return c

@@ -67,7 +67,12 @@ func TestSeverities(t *testing.T) {
 	check := func(when string, want ...string) {
 		t.Helper()
 		var got []string
-		for _, a := range s.Snapshot().RecentAdvisories("", "") {
+		as, all := s.Snapshot().RecentAdvisories("", "", 2)
+		if len(as) != 2 || all != 3 {
+			t.Errorf("%s: %d of %d advisories, not 2 of 3", when, len(as), all)
+		}
+		as, _ = s.Snapshot().RecentAdvisories("", "", 3)
+		for _, a := range as {
 			got = append(got, fmt.Sprint(a.ID[len(a.ID)-1:], " ", a.Severity, " ", a.Why))
 		}
 		if diff := cmp.Diff(want, got); diff != "" {

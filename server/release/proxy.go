@@ -33,7 +33,7 @@ const (
 	maxInfo = 64 << 10
 	maxMod  = 2 << 20
 	// maxVersions are kept of a module, the highest.
-	maxVersions = 2000
+	maxVersions = 500
 )
 
 // A proxy is a module proxy (https://go.dev/ref/mod#goproxy-protocol).

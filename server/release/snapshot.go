@@ -10,6 +10,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/caddy-evergreen/evergreen/server/control"
@@ -29,6 +30,10 @@ type Snapshot struct {
 	// severity than in vulns.
 	rated      map[string][]wire.Advisory
 	superseded chan struct{}
+
+	// All of them, the latest first, for lists; made when first asked for.
+	recent           func() []wire.Release
+	recentAdvisories func() []wire.Advisory
 }
 
 // A Proposal is a tag that waits for a second person.
@@ -181,6 +186,7 @@ func (s *Service) refresh(ctx context.Context) error {
 		return nil
 	}
 	next.rate()
+	next.recent, next.recentAdvisories = sync.OnceValue(next.sorted), sync.OnceValue(next.sortedAdvisories)
 	s.snapshot.Store(next)
 	close(had.superseded)
 	return nil
