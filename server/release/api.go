@@ -3,6 +3,7 @@ package release
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -373,6 +374,14 @@ func post[T any](s *Service, mux *http.ServeMux, path string, f func(context.Con
 			}
 			as, err := s.credential(r, body)
 			if err != nil {
+				return nil, err
+			}
+			// Strangers don't get as far as to keep others from writing, or to
+			// have the module proxy asked.
+			if err := s.cfg.DB.Read(r.Context(), func(tx *sql.Tx) error {
+				_, err := personOf(r.Context(), tx, as.Principal)
+				return err
+			}); err != nil {
 				return nil, err
 			}
 			var v T

@@ -284,6 +284,9 @@ func TestTagAsksProxy(t *testing.T) {
 	s.ok(s.admin, "/api/v1/releases/tag", release.Tag{Path: plugin, Version: "v0.3.0", Severity: wire.SeverityMinor}, nil) // it can't be known
 	s.ok(s.admin, "/api/v1/releases/tag", release.Tag{Path: "corp.example/x", Version: "v0.3.0", Severity: wire.SeverityMinor}, nil)
 	s.refused(http.StatusUnprocessableEntity, "git tag", s.admin, "/api/v1/releases/tag", release.Tag{Path: plugin, Version: "v0.9.0", Severity: wire.SeverityMinor})
+	p.took(plugin)
+	s.refused(http.StatusForbidden, "not known", release.NewToken(), "/api/v1/releases/tag", release.Tag{Path: plugin, Version: "v0.9.0", Severity: wire.SeverityMinor})
+	expect(t, "asked for a stranger", p.took(plugin))
 	for _, a := range p.took("corp.example/x") {
 		t.Errorf("the proxy is asked for a private module: %s", a)
 	}
