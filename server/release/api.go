@@ -2,6 +2,7 @@ package release
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -221,9 +222,15 @@ func listReleases(r *http.Request, snap *Snapshot) (any, error) {
 // any) and a channel ("": of both), those tagged or found last first, of one
 // path the highest first; and how many there are in all.
 func (s *Snapshot) Recent(path string, severity wire.Severity, channel wire.Channel, limit int) (rs []wire.Release, all int) {
-	seq := slices.Values(s.recent())
-	if path != "" {
-		seq = reversed(s.releases[path])
+	seq := reversed(s.releases[path])
+	if path == "" {
+		seq = func(yield func(wire.Release) bool) {
+			for _, r := range s.recent() {
+				if !yield(*r) {
+					return
+				}
+			}
+		}
 	}
 	return first(seq, limit, func(r wire.Release) bool {
 		return (severity == "" || r.Severity == severity) && (channel == "" || r.Channel == channel)
@@ -254,16 +261,25 @@ func first[T any](of iter.Seq[T], limit int, wanted func(T) bool) (some []T, all
 	return some, all
 }
 
-func (s *Snapshot) sorted() (rs []wire.Release) {
-	for _, p := range s.Paths() {
-		rs = append(rs, s.releases[p]...)
+// sorted orders by time, then by path, then the highest version first.
+func (s *Snapshot) sorted() []*wire.Release {
+	type at struct {
+		micros int64
+		n      int // as they come: by path, and within a path from the highest
+		r      *wire.Release
 	}
-	slices.SortStableFunc(rs, func(a, b wire.Release) int {
-		if c := b.Time.Compare(a.Time); c != 0 || a.Path != b.Path {
-			return c
+	var order []at
+	for _, p := range s.Paths() {
+		rs := s.releases[p]
+		for i := range slices.Backward(rs) {
+			order = append(order, at{rs[i].Time.UnixMicro(), len(order), &rs[i]})
 		}
-		return Compare(a.Path, b.Version, a.Version)
-	})
+	}
+	slices.SortFunc(order, func(a, b at) int { return cmp.Or(cmp.Compare(b.micros, a.micros), cmp.Compare(a.n, b.n)) })
+	rs := make([]*wire.Release, len(order))
+	for i, o := range order {
+		rs[i] = o.r
+	}
 	return rs
 }
 

@@ -32,7 +32,7 @@ type Snapshot struct {
 	superseded chan struct{}
 
 	// All of them, the latest first, for lists; made when first asked for.
-	recent           func() []wire.Release
+	recent           func() []*wire.Release
 	recentAdvisories func() []wire.Advisory
 }
 
