@@ -1,48 +1,74 @@
-// Package build makes a Caddy with this project's module compiled in.
+// Package build makes a Caddy exactly as it is asked for.
 //
-// In goes a Spec: which Caddy, which source of our module, which plugins, for
-// which platform. Out comes an executable in a cache folder, named by a hash
-// of everything that went into it, so that the same Spec is built once. Builds
-// use no cgo and, given the same module cache, the same flags as Caddy's own
-// releases.
+// In comes an artifact.Spec: which Caddy, which plugins, which lowest versions
+// of dependencies, for which system, with which Go, with our module or without.
+// Out comes an executable, with the list of what it was built from and the
+// lockfile. What is guaranteed in between:
+//
+//   - The same spec gives the same bytes, in another folder, with other caches,
+//     on another machine (recipe.go). The executable holds its spec, so that
+//     anyone can build it again and compare (verify.go).
+//   - No code of any module runs while it is built, nothing is reached but the
+//     module proxy, and nothing while it is compiled; limits hold (maker.go,
+//     steps.go, package sandbox).
+//   - However many ask, a spec is built once; what was asked for is built also
+//     if the server is killed, and what can't be built is told in the words of
+//     `go` and remembered (queue.go, worker.go, state.go).
+//   - What was built is kept up to a bound, and as long as it is pinned (cache.go).
+//
+// A Maker follows the recipe. A Queue decides when, and keeps the results. A
+// Front lets people and programs ask over HTTP. A Builder is a Maker for those
+// who want a Caddy of a checkout for themselves: the demonstration, tests,
+// benchmarks.
 package build
 
 import (
-	"bufio"
-	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
+	"time"
+
+	"github.com/caddy-evergreen/evergreen/server/artifact"
+	"github.com/caddy-evergreen/evergreen/wire"
 )
 
 // Module is the path of the client's module.
-const Module = "github.com/caddy-evergreen/evergreen"
+const Module = wire.EvergreenPath
 
-// A Spec names a build. The zero value of a field takes the default.
+// A Spec names a build for a Builder. The zero value of a field takes the default.
 type Spec struct {
 	Caddy    string   // version, such as "v2.11.9"; required
 	Source   string   // folder with our module's source; "" builds Version from the module proxy
 	Version  string   // of our module, where Source is ""
 	Plugins  []string // further modules, "path@version"
-	Endpoint string   // becomes evergreen.DefaultEndpoint
+	Endpoint string   // that it reports to
 	OS, Arch string   // of this machine
 	Without  bool     // leave our module out, for comparison
 }
 
-// A Builder builds into a cache folder. Several may share one.
+func (s Spec) String() string {
+	with := ""
+	if !s.Without {
+		with = " with Evergreen"
+	}
+	for _, p := range s.Plugins {
+		with += ", " + p
+	}
+	return "Caddy " + s.Caddy + with
+}
+
+// A Builder builds into a cache folder, with the caches and settings of `go`
+// of whoever runs it. Several may share a folder.
 type Builder struct {
 	Cache    string    // folder for executables; DefaultCache() unless set
-	Progress io.Writer // gets a line for each step and what `go` prints; nil drops them
+	Progress io.Writer // gets a line for each step; nil drops them
 }
 
 // DefaultCache is the folder for builds below the user's cache folder.
@@ -64,72 +90,33 @@ func (b *Builder) Caddy(ctx context.Context, spec Spec) (string, error) {
 			return "", err
 		}
 	}
-	key, err := spec.key(ctx)
+	cfg := MakerConfig{Folder: filepath.Join(cache, "made"), Logger: slog.New(slog.DiscardHandler)}
+	if spec.Source != "" && !spec.Without {
+		var err error
+		if cfg.Source, err = ReadSource(os.DirFS(spec.Source)); err != nil {
+			return "", err
+		}
+	}
+	m, err := NewUserMaker(ctx, cfg)
 	if err != nil {
 		return "", err
 	}
-	exe := filepath.Join(cache, key, "caddy"+exeSuffix(spec.goos()))
+	exact, err := m.exact(spec)
+	if err != nil {
+		return "", fmt.Errorf("building %s: %w", spec, err)
+	}
+	exe := filepath.Join(cache, exact.ID()[:24], "caddy"+exeSuffix(exact.System.OS))
 	if _, err := os.Stat(exe); err == nil {
 		b.say("using the %s built before", spec)
 		return exe, nil
 	}
-	if err := os.MkdirAll(cache, 0o755); err != nil {
-		return "", fmt.Errorf("making the folder for builds: %w", err)
-	}
-	work, err := os.MkdirTemp(cache, "building-")
+	b.say("building %s; the first time this takes a few minutes", spec)
+	began := time.Now()
+	_, err = m.Make(ctx, exact, exe, func(step string) { b.say("  %s, after %.0f s", step, time.Since(began).Seconds()) })
 	if err != nil {
-		return "", fmt.Errorf("making a folder to build in: %w", err)
-	}
-	defer os.RemoveAll(work)
-	if err := b.build(ctx, spec, work); err != nil {
 		return "", fmt.Errorf("building %s: %w", spec, err)
 	}
-	// Whoever builds the same at the same time makes the same bytes: first come, first kept.
-	if err := os.Rename(work, filepath.Dir(exe)); err != nil {
-		if _, statErr := os.Stat(exe); statErr != nil {
-			return "", fmt.Errorf("keeping the build: %w", err)
-		}
-	}
 	return exe, nil
-}
-
-func (b *Builder) build(ctx context.Context, spec Spec, work string) error {
-	b.say("building %s; the first time this takes a few minutes", spec)
-	if err := os.WriteFile(filepath.Join(work, "main.go"), spec.mainGo(), 0o644); err != nil {
-		return err
-	}
-	mod, err := spec.goMod()
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(filepath.Join(work, "go.mod"), mod, 0o644); err != nil {
-		return err
-	}
-	ldflags := "-s -w"
-	if spec.Endpoint != "" {
-		ldflags += " -X " + Module + ".DefaultEndpoint=" + spec.Endpoint
-	}
-	// -v names each package when it is compiled: that is the progress.
-	return b.goTool(ctx, spec, work, "build", "-v", "-mod=mod", "-trimpath", "-buildvcs=false",
-		"-tags", "nobadger,nomysql,nopgx", "-ldflags", ldflags, "-o", "caddy"+exeSuffix(spec.goos()), ".")
-}
-
-func (b *Builder) goTool(ctx context.Context, spec Spec, dir string, args ...string) error {
-	cmd := exec.CommandContext(ctx, "go", args...)
-	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "GOFLAGS=", "GOOS="+spec.goos(), "GOARCH="+spec.goarch())
-	var words bytes.Buffer
-	packages := &packageCounter{say: b.say}
-	cmd.Stderr = io.MultiWriter(&words, packages)
-	cmd.Stdout = &words
-	err := cmd.Run()
-	if errors.Is(err, exec.ErrNotFound) {
-		return errors.New("there is no `go` command: install Go 1.25 or newer and put it on PATH")
-	}
-	if err != nil {
-		return fmt.Errorf("go %s: %w\n%s", args[0], err, tail(words.String(), 30))
-	}
-	return nil
 }
 
 func (b *Builder) say(format string, args ...any) {
@@ -138,68 +125,63 @@ func (b *Builder) say(format string, args ...any) {
 	}
 }
 
-// packageCounter turns what `go build -v` prints into a line now and then.
-type packageCounter struct {
-	say      func(string, ...any)
-	rest     []byte
-	compiled int
-	fetched  int
-}
-
-func (p *packageCounter) Write(b []byte) (int, error) {
-	p.rest = append(p.rest, b...)
-	for {
-		line, rest, found := bytes.Cut(p.rest, []byte("\n"))
-		if !found {
-			return len(b), nil
-		}
-		p.rest = rest
-		if bytes.HasPrefix(line, []byte("go: downloading ")) {
-			if p.fetched++; p.fetched%25 == 0 {
-				p.say("  %d modules downloaded", p.fetched)
-			}
-		} else if !bytes.Contains(line, []byte(" ")) {
-			if p.compiled++; p.compiled%200 == 0 {
-				p.say("  %d packages compiled", p.compiled)
-			}
+// exact is the artifact.Spec of what a Builder is asked for.
+func (m *Maker) exact(spec Spec) (artifact.Spec, error) {
+	s := artifact.Spec{Go: m.goVer, Caddy: spec.Caddy, System: wire.System{OS: spec.OS, Arch: spec.Arch}}
+	if s.System.OS == "" {
+		s.System.OS = runtime.GOOS
+	}
+	if s.System.Arch == "" {
+		s.System.Arch = runtime.GOARCH
+	}
+	if s.System.Arch == "arm" {
+		s.System.Variant = "v7"
+	}
+	if !spec.Without {
+		if s.Evergreen, s.Service = spec.Version, spec.Endpoint; m.cfg.Source != nil {
+			s.Evergreen = m.cfg.Source.Version
 		}
 	}
+	for _, p := range spec.Plugins {
+		path, version, ok := strings.Cut(p, "@")
+		if !ok {
+			return s, fmt.Errorf("plugin %q has no version: write path@version", p)
+		}
+		s.Plugins = append(s.Plugins, wire.ModuleVersion{Path: path, Version: version})
+	}
+	return s, nil
 }
 
-func tail(s string, lines int) string {
-	var kept []string
-	sc := bufio.NewScanner(strings.NewReader(s))
-	for sc.Scan() {
-		if l := sc.Text(); strings.Contains(l, " ") && !strings.HasPrefix(l, "go: downloading ") {
-			kept = append(kept, l)
+// NewUserMaker is NewMaker with the caches, the proxy and the checksum database
+// that `go` has for whoever runs it, where cfg says nothing else.
+func NewUserMaker(ctx context.Context, cfg MakerConfig) (*Maker, error) {
+	settings := []struct {
+		name string
+		to   *string
+	}{{"GOMODCACHE", &cfg.ModCache}, {"GOCACHE", &cfg.GoCache}, {"GOPROXY", &cfg.Proxy}, {"GOSUMDB", &cfg.SumDB}, {"GONOSUMDB", &cfg.NoSumDB}}
+	args := []string{"env"}
+	for _, s := range settings {
+		args = append(args, s.name)
+	}
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Env = append(os.Environ(), "GOTOOLCHAIN=local")
+	out, err := cmd.Output()
+	if errors.Is(err, exec.ErrNotFound) {
+		return nil, errors.New("there is no `go` command: install Go 1.25 or newer and put it on PATH")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("asking `go` for its settings: %w", err)
+	}
+	lines := strings.Split(strings.ReplaceAll(string(out), "\r", ""), "\n")
+	if len(lines) < len(settings) {
+		return nil, fmt.Errorf("asking `go` for its settings: it answers %.200q", out)
+	}
+	for i, s := range settings {
+		if *s.to == "" {
+			*s.to = lines[i]
 		}
 	}
-	return strings.Join(kept[max(0, len(kept)-lines):], "\n")
-}
-
-func (s Spec) String() string {
-	with := ""
-	if !s.Without {
-		with = " with Evergreen"
-	}
-	for _, p := range s.Plugins {
-		with += ", " + p
-	}
-	return "Caddy " + s.Caddy + with
-}
-
-func (s Spec) goos() string {
-	if s.OS == "" {
-		return runtime.GOOS
-	}
-	return s.OS
-}
-
-func (s Spec) goarch() string {
-	if s.Arch == "" {
-		return runtime.GOARCH
-	}
-	return s.Arch
+	return NewMaker(ctx, cfg)
 }
 
 func exeSuffix(goos string) string {
@@ -207,105 +189,4 @@ func exeSuffix(goos string) string {
 		return ".exe"
 	}
 	return ""
-}
-
-func (s Spec) mainGo() []byte {
-	imports := []string{"github.com/caddyserver/caddy/v2/modules/standard"}
-	if !s.Without {
-		imports = append(imports, Module)
-	}
-	for _, p := range s.Plugins {
-		path, _, _ := strings.Cut(p, "@")
-		imports = append(imports, path)
-	}
-	slices.Sort(imports[1:])
-	var b bytes.Buffer
-	b.WriteString("package main\n\nimport (\n\tcaddycmd \"github.com/caddyserver/caddy/v2/cmd\"\n\n")
-	for _, i := range imports {
-		fmt.Fprintf(&b, "\t_ %q\n", i)
-	}
-	b.WriteString(")\n\nfunc main() { caddycmd.Main() }\n")
-	return b.Bytes()
-}
-
-func (s Spec) goMod() ([]byte, error) {
-	var b bytes.Buffer
-	fmt.Fprintf(&b, "module caddy\n\ngo 1.25.0\n\nrequire github.com/caddyserver/caddy/v2 %s\n", s.Caddy)
-	if !s.Without {
-		version := s.Version
-		if s.Source != "" {
-			dir, err := filepath.Abs(s.Source)
-			if err != nil {
-				return nil, err
-			}
-			version = "v0.0.0"
-			fmt.Fprintf(&b, "\nreplace %s => %q\n", Module, dir)
-		}
-		fmt.Fprintf(&b, "\nrequire %s %s\n", Module, version)
-	}
-	for _, p := range s.Plugins {
-		path, version, ok := strings.Cut(p, "@")
-		if !ok {
-			return nil, fmt.Errorf("plugin %q has no version: write path@version", p)
-		}
-		fmt.Fprintf(&b, "\nrequire %s %s\n", path, version)
-	}
-	return b.Bytes(), nil
-}
-
-// key hashes what the executable is made of.
-func (s Spec) key(ctx context.Context) (string, error) {
-	h := sha256.New()
-	out, err := exec.CommandContext(ctx, "go", "env", "GOVERSION").Output()
-	if err != nil {
-		return "", fmt.Errorf("asking `go` for its version: %w (install Go 1.25 or newer and put it on PATH)", err)
-	}
-	fmt.Fprintf(h, "%s\n%s/%s\n%q\n%s\n", out, s.goos(), s.goarch(), s.Endpoint, s.mainGo())
-	mod, err := s.goMod()
-	if err != nil {
-		return "", err
-	}
-	h.Write(mod)
-	if s.Source != "" && !s.Without {
-		if err := hashSource(h, s.Source); err != nil {
-			return "", err
-		}
-	}
-	return hex.EncodeToString(h.Sum(nil)[:12]), nil
-}
-
-// sourceFiles are the extensions of Go files and of what they embed.
-var sourceFiles = []string{".go", ".mod", ".sum", ".txt", ".tsv", ".json"}
-
-// hashSource reads what a build of the root module can depend on, which the
-// nested module, documentation and tests are not.
-func hashSource(h io.Writer, dir string) error {
-	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		name := d.Name()
-		if d.IsDir() {
-			skip := path != dir && (strings.HasPrefix(name, ".") || slices.Contains([]string{"server", "docs", "testdata", "bin", "tmp"}, name))
-			if skip {
-				return filepath.SkipDir
-			}
-			return nil
-		}
-		if !d.Type().IsRegular() || strings.HasSuffix(name, "_test.go") || !slices.Contains(sourceFiles, filepath.Ext(name)) {
-			return nil
-		}
-		b, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		rel, _ := filepath.Rel(dir, path)
-		fmt.Fprintf(h, "%s %d\n", rel, len(b))
-		_, err = h.Write(b)
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("reading the module's source: %w", err)
-	}
-	return nil
 }

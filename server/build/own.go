@@ -52,9 +52,12 @@ type sourceFile struct {
 	data []byte
 }
 
-// sourceFolders are those of the checkout that no build needs. The nested
+// notSource are folders of the checkout that no build needs. The nested
 // module is none of the root module's.
 var notSource = []string{"server", "docs", "testdata", "bin", "tmp"}
+
+// sourceFiles are the extensions of Go files and of what they embed.
+var sourceFiles = []string{".go", ".mod", ".sum", ".txt", ".tsv", ".json"}
 
 const (
 	maxSourceFile = 8 << 20

@@ -22,6 +22,7 @@ import (
 
 	"github.com/caddy-evergreen/evergreen/internal/freeport"
 	"github.com/caddy-evergreen/evergreen/server/build"
+	"github.com/caddy-evergreen/evergreen/server/build/sandbox"
 	"github.com/caddy-evergreen/evergreen/server/testbed"
 )
 
@@ -31,6 +32,7 @@ var caddyVersions = []string{"v2.11.3", "v2.11.9"}
 var evergreen string // the server's executable, built by TestMain
 
 func TestMain(m *testing.M) {
+	sandbox.Enter() // where Caddys are built
 	dir, err := os.MkdirTemp("", "evergreen-e2e-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

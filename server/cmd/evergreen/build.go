@@ -9,7 +9,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -197,23 +196,12 @@ func readSpec(file string) (artifact.Spec, error) {
 
 // maker builds with the caches of whoever runs this, or with none.
 func (c *buildFlags) maker(ctx context.Context, own *build.Source, stderr io.Writer) (*build.Maker, func() error, error) {
-	cmd := exec.CommandContext(ctx, "go", "env", "GOMODCACHE", "GOCACHE", "GOPROXY", "GOSUMDB", "GONOSUMDB")
-	cmd.Env = append(os.Environ(), "GOTOOLCHAIN=local")
-	out, err := cmd.Output()
-	if err != nil {
-		return nil, nil, fmt.Errorf("asking `go` for its settings: %w (install Go 1.25 or newer and put it on PATH)", err)
-	}
-	env := strings.Split(strings.ReplaceAll(string(out), "\r", ""), "\n")
-	if len(env) < 5 {
-		return nil, nil, fmt.Errorf("asking `go` for its settings: it answers %.200q", out)
-	}
 	cache, err := build.DefaultCache()
 	if err != nil {
 		return nil, nil, err
 	}
 	cfg := build.MakerConfig{
-		Folder: filepath.Join(filepath.Dir(cache), "made"), ModCache: env[0], GoCache: env[1], Proxy: env[2], SumDB: env[3], NoSumDB: env[4],
-		Source: own, Isolate: c.isolate, Logger: slog.New(slog.NewTextHandler(stderr, nil)),
+		Folder: filepath.Join(filepath.Dir(cache), "made"), Source: own, Isolate: c.isolate, Logger: slog.New(slog.NewTextHandler(stderr, nil)),
 	}
 	cleanUp := func() error { return nil }
 	if c.fresh {
@@ -221,10 +209,10 @@ func (c *buildFlags) maker(ctx context.Context, own *build.Source, stderr io.Wri
 		if err != nil {
 			return nil, nil, fmt.Errorf("making a folder to build in: %w", err)
 		}
-		cfg.Folder, cfg.ModCache, cfg.GoCache = dir, "", ""
+		cfg.Folder, cfg.ModCache, cfg.GoCache = dir, filepath.Join(dir, "modules"), filepath.Join(dir, "compiled")
 		cleanUp = func() error { return removeModules(dir) }
 	}
-	m, err := build.NewMaker(ctx, cfg)
+	m, err := build.NewUserMaker(ctx, cfg)
 	if err != nil {
 		return nil, nil, errors.Join(err, cleanUp())
 	}
