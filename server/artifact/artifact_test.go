@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/klauspost/compress/zstd"
 	"github.com/theupdateframework/go-tuf/v2/metadata/config"
 	"github.com/theupdateframework/go-tuf/v2/metadata/updater"
@@ -505,4 +506,76 @@ func TestExecutable(t *testing.T) {
 func hashedName(f wire.TargetFile) string {
 	i := strings.LastIndexByte(f.Name, '/') + 1
 	return "targets/" + f.Name[:i] + f.SHA256 + "." + f.Name[i:]
+}
+
+// TestRetain makes room: what nobody asks for goes first, what was asked for
+// lately stays, and files go after the metadata.
+func TestRetain(t *testing.T) {
+	f := newFixture(t, 2)
+	var builds []artifact.Build
+	var size int64
+	for n := range 5 {
+		b, target := f.publish(n)
+		builds = append(builds, b)
+		size = target.Size
+	}
+	there := func() (ns []int) {
+		for n, b := range builds {
+			// Not by asking the repository, which would count as use.
+			target, err := f.client(t.TempDir()).Target(t.Context(), artifact.TargetName(b.Spec))
+			if err == nil && fmt.Sprintf("%x", target.SHA256) == b.SHA256 {
+				ns = append(ns, n)
+			} else if !errors.Is(err, trust.ErrNoTarget) {
+				t.Fatal(err)
+			}
+		}
+		return ns
+	}
+	retain := func(most int64, want ...int) {
+		t.Helper()
+		if err := f.repo.Retain(t.Context(), most); err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(want, there()); d != "" {
+			t.Errorf("with %d bytes (-want +got):\n%s", most, d)
+		}
+	}
+	retain(0, 0, 1, 2, 3, 4)
+	retain(1, 0, 1, 2, 3, 4) // all is new
+	f.set(time.Now().Add(30 * time.Hour))
+	f.repo.Find(builds[3].Spec.ID(), builds[0].SHA256) // 3 is wanted by who runs 0
+	f.set(time.Now().Add(60 * time.Hour))
+	if err := f.repo.Step(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	f.repo.Find(builds[4].Spec.ID(), "")
+	retain(6*size, 0, 1, 2, 3, 4) // all have room
+	retain(1, 0, 3, 4)
+	f.set(time.Now().Add(90 * time.Hour))
+	if err := f.repo.Step(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	retain(1, 4)
+	if err := f.repo.Prune(t.Context(), time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	var left []string
+	if err := filepath.WalkDir(filepath.Join(f.dir, "targets"), func(_ string, d os.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			left = append(left, d.Name()[65:])
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff([]string{"caddy", "caddy.provenance.json", "caddy.zst"}, left, cmpopts.SortSlices(strings.Compare)); d != "" {
+		t.Errorf("files (-want +got):\n%s", d)
+	}
+	fetch(t, f.client(t.TempDir()), artifact.TargetName(builds[4].Spec))
+	// What was withdrawn can be published again.
+	b, file := build(t, 1, nil)
+	if _, err := f.repo.Publish(t.Context(), b, file); err != nil {
+		t.Fatal(err)
+	}
+	fetch(t, f.client(t.TempDir()), artifact.TargetName(b.Spec))
 }

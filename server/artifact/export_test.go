@@ -35,3 +35,9 @@ func Sign[T metadata.Roles](m *metadata.Metadata[T], keys ...*Key) ([]byte, erro
 func (r *Repository) MakeDelta(ctx context.Context, from, to string, m delta.Method) error {
 	return r.makeDelta(ctx, deltaJob{from, to, m})
 }
+
+// Retain is what Run does each hour before it prunes.
+func (r *Repository) Retain(ctx context.Context, most int64) error {
+	r.o.MaxBytes = most
+	return r.retain(ctx)
+}

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/caddy-evergreen/evergreen/wire"
 	"github.com/theupdateframework/go-tuf/v2/metadata"
@@ -19,6 +20,21 @@ type index struct {
 	exe    map[string]string              // SHA-256 → name
 	spec   map[string]string              // spec's id → name
 	of     map[string]map[string]struct{} // SHA-256 → names of what makes or tells of it
+
+	usedMu sync.Mutex
+	used   map[string]time.Time // SHA-256 of executables → when one was last found or run
+}
+
+// use notes that clients want, or run, some executables.
+func (x *index) use(now time.Time, sums ...string) {
+	x.usedMu.Lock()
+	defer x.usedMu.Unlock()
+	if x.used == nil {
+		x.used = map[string]time.Time{}
+	}
+	for _, sum := range sums {
+		x.used[sum] = now
+	}
 }
 
 type listed struct {
@@ -73,18 +89,27 @@ func (x *index) update(entries map[string]*metadata.TargetFiles) {
 // to it: deltas from the executable with the SHA-256 from, if there are any, and
 // the whole of it; the smallest first. It is false if none was published.
 func (r *Repository) Find(specID, from string) (wire.Target, bool) {
-	x := &r.index
-	x.mu.RLock()
-	defer x.mu.RUnlock()
-	return x.target(x.spec[specID], from)
+	return r.find(from, func(x *index) string { return x.spec[specID] })
 }
 
 // FindExecutable is Find by the executable's own SHA-256.
 func (r *Repository) FindExecutable(sha256, from string) (wire.Target, bool) {
+	return r.find(from, func(x *index) string { return x.exe[sha256] })
+}
+
+func (r *Repository) find(from string, name func(*index) string) (wire.Target, bool) {
 	x := &r.index
 	x.mu.RLock()
-	defer x.mu.RUnlock()
-	return x.target(x.exe[sha256], from)
+	t, ok := x.target(name(x), from)
+	_, base := x.exe[from]
+	x.mu.RUnlock()
+	if ok {
+		x.use(r.o.Now(), t.SHA256)
+	}
+	if base {
+		x.use(r.o.Now(), from) // deltas are made from it
+	}
+	return t, ok
 }
 
 func (x *index) target(name, from string) (wire.Target, bool) {
@@ -121,17 +146,18 @@ func (r *Repository) Provenance(specID string) (path string, ok bool) {
 	return fileName(name, l.sha256), true
 }
 
-// about names an executable and all that makes or tells of it.
-func (x *index) about(name string) []string {
+// about names the executable with a SHA-256 and all that makes or tells of it, or
+// begins with it.
+func (x *index) about(sum string) []string {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	e, ok := x.byName[name]
+	name, ok := x.exe[sum]
 	if !ok {
 		return nil
 	}
-	names := append([]string{name}, slices.Sorted(maps.Keys(x.of[e.sha256]))...)
+	names := append([]string{name}, slices.Sorted(maps.Keys(x.of[sum]))...)
 	for n, l := range x.byName {
-		if l.custom.From == e.sha256 && l.custom.Kind == wire.TargetDelta {
+		if l.custom.Kind == wire.TargetDelta && l.custom.From == sum {
 			names = append(names, n)
 		}
 	}

@@ -157,23 +157,23 @@ func (r *Repository) store(ctx context.Context, name string, size int64, b io.Re
 // or tells of them: nobody downloads them any more. Their files go when no
 // client can be under way with the metadata before. Unknown ones are no error.
 func (r *Repository) Withdraw(ctx context.Context, sums ...string) error {
+	if err := r.withdraw(ctx, sums); err != nil {
+		return fmt.Errorf("withdrawing: %w", err)
+	}
+	return nil
+}
+
+func (r *Repository) withdraw(ctx context.Context, sums []string) error {
 	entries := map[string]*metadata.TargetFiles{}
 	for _, sum := range sums {
-		t, ok := r.FindExecutable(sum, "")
-		if !ok {
-			continue
-		}
-		for _, name := range r.index.about(t.Name) {
+		for _, name := range r.index.about(sum) {
 			entries[name] = nil
 		}
 	}
 	if len(entries) == 0 {
 		return nil
 	}
-	if err := r.submit(ctx, entries); err != nil {
-		return fmt.Errorf("withdrawing: %w", err)
-	}
-	return nil
+	return r.submit(ctx, entries)
 }
 
 // OpenTarget reads the file of an executable that was published, by its SHA-256.

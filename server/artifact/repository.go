@@ -45,6 +45,9 @@ type Options struct {
 	Log   *slog.Logger     // nil: none
 	// Builder is the URL that names this service in provenance.
 	Builder string
+	// MaxBytes is how much executables, and what makes them, may take: beyond it,
+	// those that nobody asks for are withdrawn. 0 keeps all.
+	MaxBytes int64
 }
 
 // A Repository is a signed repository of The Update Framework. One process at a
@@ -54,9 +57,10 @@ type Options struct {
 // it refers to is written before, under names that were never used. A crash at
 // any moment leaves either the old or the new.
 type Repository struct {
-	o    Options
-	s    *Storage
-	lock *os.File
+	o      Options
+	s      *Storage
+	lock   *os.File
+	opened time.Time
 
 	mu    sync.Mutex // held while signing and writing metadata
 	keys  []*Key
@@ -81,7 +85,7 @@ func Open(ctx context.Context, o Options) (_ *Repository, err error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	r := &Repository{o: o, s: o.Storage}
+	r := &Repository{o: o, s: o.Storage, opened: o.Now()}
 	r.deltas.wake = make(chan struct{}, 1)
 	if r.s.dir != "" {
 		if r.lock, err = lockFile(filepath.Join(r.s.dir, ".lock")); err != nil {

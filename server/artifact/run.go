@@ -48,7 +48,7 @@ func (r *Repository) Run(ctx context.Context) error {
 		now := r.o.Now()
 		if now.Sub(pruned) >= pruneEvery {
 			pruned = now
-			if err := r.prune(ctx, pruneGrace); err != nil && ctx.Err() == nil {
+			if err := errors.Join(r.retain(ctx), r.prune(ctx, pruneGrace)); err != nil && ctx.Err() == nil {
 				r.o.Log.Error("old files stay", "error", err)
 			}
 		}

@@ -94,6 +94,10 @@ type Updates struct {
 	// Repository is where signed executables are: a folder, or the URL of a
 	// bucket; tuf in the data folder.
 	Repository string `json:"repository"`
+	// RepositoryMiB is how much room signed executables may take, whole,
+	// compressed and as deltas; those that nobody asked for lately go first, a
+	// day after they were withdrawn; 65536, and 0 keeps all.
+	RepositoryMiB int64 `json:"repository_mib"`
 	// Builds is how many run at once, each in a GiB of memory; half the CPUs.
 	Builds int `json:"builds"`
 	// ExecutablesMiB is how much room executables may take; 20480.
@@ -224,7 +228,7 @@ func defaultConfig() Config {
 		Campaigns:      Campaigns{MinInstances: campaigns.DefaultLeast, Keep: Duration{30 * 24 * time.Hour}},
 		Store:          Store{MemoryMiB: 1024},
 		Roles:          slices.Clone(roles),
-		Updates:        Updates{CheckEvery: Duration{6 * time.Hour}, ExecutablesMiB: 20 << 10},
+		Updates:        Updates{CheckEvery: Duration{6 * time.Hour}, ExecutablesMiB: 20 << 10, RepositoryMiB: 64 << 10},
 	}
 }
 

@@ -46,7 +46,8 @@ type updateService struct {
 	front    *build.Front // has people and programs ask for builds
 	own      string       // version of our module in builds
 
-	searching sync.Mutex // for a plan that compiles
+	searching  sync.Mutex // for a plan that compiles
+	publishing sync.Mutex // what is built, and was withdrawn
 
 	mu       sync.Mutex
 	planners map[string]*plan.Planner // by what is held
@@ -110,7 +111,7 @@ func (u *updateService) openRepository(ctx context.Context) error {
 		Keys: func() ([]*artifact.Key, error) {
 			return artifact.LoadKeys(c.Keys, secret, artifact.RoleBuilds, artifact.RoleSnapshot, artifact.RoleTimestamp)
 		},
-		Log: u.log, Builder: c.URL,
+		Log: u.log, Builder: c.URL, MaxBytes: c.RepositoryMiB << 20,
 	})
 	return err
 }
@@ -332,10 +333,35 @@ func (e executables) Target(ctx context.Context, c wire.Check, p wire.Plan, spec
 	if err != nil {
 		return nil, nil, err
 	}
-	if progress.State == "failed" {
+	switch {
+	case progress.State == "failed":
 		go e.whyNot(context.WithoutCancel(ctx), c)
+	case progress.State == "done" && e.repo != nil:
+		// The repository made room, or is a new one.
+		if !e.publishing.TryLock() {
+			progress.State = "signing" // another one's; who asks again finds it, or takes a turn
+			return nil, &progress, nil
+		}
+		defer e.publishing.Unlock()
+		if err := e.publishAgain(ctx, spec.ID()); err != nil {
+			return nil, nil, err
+		}
+		if t, ok := e.repo.Find(spec.ID(), c.SHA256); ok {
+			return &t, nil, nil
+		}
 	}
 	return nil, &progress, nil
+}
+
+// publishAgain signs an executable that was built some time ago.
+func (u *updateService) publishAgain(ctx context.Context, id string) error {
+	b, f, err := u.queue.Open(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = u.repo.Publish(ctx, *b, f.Name())
+	return err
 }
 
 // compileTime bounds the search for a plan that compiles.
