@@ -41,7 +41,7 @@ func BenchmarkPublished10000(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer r.Close()
+	defer func() { r.Close() }()
 	all := map[string]*metadata.TargetFiles{}
 	for i := range 10_000 {
 		fill(all, i)
@@ -58,6 +58,13 @@ func BenchmarkPublished10000(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+	b.StopTimer()
+	r.Close()
+	began := time.Now()
+	if r, err = Open(b.Context(), Options{Storage: s, Keys: func() ([]*Key, error) { return keys, nil }}); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportMetric(time.Since(began).Seconds(), "s-to-open")
 	size := func(name string) (plain, packed float64) {
 		raw, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil {

@@ -360,8 +360,7 @@ func (u *updateService) publishAgain(ctx context.Context, id string) error {
 		return err
 	}
 	defer f.Close()
-	_, err = u.repo.Publish(ctx, *b, f.Name())
-	return err
+	return publisher{u}.Publish(ctx, *b, f.Name())
 }
 
 // compileTime bounds the search for a plan that compiles.
