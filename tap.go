@@ -71,7 +71,6 @@ const (
 // other connections as soon as the hello is counted.
 type probe struct {
 	in    *clienthello.Records // nil once the hello is whole: it may hold as much as that
-	out   clienthello.Records
 	hello clienthello.Hello
 	start [3]byte // of the stream
 	n     uint8
@@ -92,7 +91,6 @@ func (p *probe) freeReader() {
 
 func (p *probe) free() {
 	p.freeReader()
-	p.out.Reset()
 	p.n = 0
 	p.hello.ServerName = "" // nobody's name is kept
 	probes.Put(p)
@@ -127,12 +125,12 @@ func (t *tap) Write(b []byte) (int, error) {
 // look reads what passes. Its failure is nobody's.
 func (t *tap) look(b []byte, in bool) {
 	t.mu.Lock()
-	defer t.mu.Unlock()
 	defer func() {
 		if recover() != nil {
 			t.p = nil // its memory may be in any state
 			t.done.Store(true)
 		}
+		t.mu.Unlock()
 	}()
 	if t.done.Load() {
 		return
@@ -148,8 +146,10 @@ func (t *tap) look(b []byte, in bool) {
 		t.in.feed(b)
 		t.sight.alerted, t.sight.alertIn = t.in.alerted, t.in.alert
 	} else {
+		if t.sight.bytesOut == 0 {
+			t.readOut(b)
+		}
 		t.sight.bytesOut += int64(len(b))
-		t.readOut(b)
 		t.out.feed(b)
 		t.sight.alerting, t.sight.alertOut = t.out.alerted, t.out.alert
 	}
@@ -201,22 +201,12 @@ func (t *tap) readIn(b []byte) {
 // helloRetryRequest is the random of a ServerHello that asks for another hello.
 const helloRetryRequest = "\xcf\x21\xad\x74\xe5\x9a\x61\x11\xbe\x1d\x8c\x02\x1e\x65\xb8\x91\xc2\xa2\x11\x16\x7a\xbb\x8c\x5e\x07\x9e\x09\xe2\xc8\xa8\x33\x9c"
 
+// readOut looks whether the first that the server says is a HelloRetryRequest.
+// crypto/tls writes a record as a whole.
 func (t *tap) readOut(b []byte) {
-	p := t.p
-	if p == nil {
-		return
-	}
-	for len(b) > 0 {
-		var e clienthello.Event
-		e, b = p.out.Next(b)
-		switch e.Kind {
-		case clienthello.Message:
-			if e.Type == 2 && len(e.Bytes) >= 38 && string(e.Bytes[6:38]) == helloRetryRequest {
-				t.sight.retried = true
-			}
-		case clienthello.NoEvent:
-			return
-		}
+	const random = 5 + 4 + 2 // after the headers of record and message, and the version
+	if len(b) >= random+len(helloRetryRequest) && b[0] == 22 && b[5] == 2 {
+		t.sight.retried = string(b[random:random+len(helloRetryRequest)]) == helloRetryRequest
 	}
 }
 
