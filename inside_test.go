@@ -233,7 +233,7 @@ func TestConfigLoads(t *testing.T) {
 	once := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	post := func(path, body string) int {
 		resp, err := once.Post(admin+path, "application/json", strings.NewReader(body))
-		for errors.Is(err, syscall.ECONNRESET) && t.Context().Err() == nil {
+		for (errors.Is(err, syscall.ECONNRESET) || errors.Is(err, io.EOF)) && t.Context().Err() == nil {
 			resp, err = once.Post(admin+path, "application/json", strings.NewReader(body))
 		}
 		if err != nil {
