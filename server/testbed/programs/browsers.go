@@ -19,7 +19,7 @@ type Page struct {
 	Path  string
 	Plain bool // http instead of https
 	TLS12 bool // TLS 1.3 may not be spoken
-	QUIC  bool // HTTP/3, without having been told that there is one
+	QUIC  bool // HTTP/3, without having been told that there is one; else none
 }
 
 func (p Page) url() string {
@@ -55,6 +55,9 @@ func chromium(ctx context.Context, dir string, ca *Authority, p Page) error {
 	}
 	if p.QUIC {
 		args = append(args, "--enable-quic", "--origin-to-force-quic-on=localhost:"+portOf(p.Addr), "--host-resolver-rules=MAP localhost 127.0.0.1")
+	} else {
+		// It would follow Alt-Svc, and refuse there an authority that is not one of its own.
+		args = append(args, "--disable-quic")
 	}
 	// Its authorities are in the home folder.
 	if err := trust(ctx, filepath.Join(dir, ".pki", "nssdb"), ca); err != nil {
@@ -94,6 +97,8 @@ func firefox(ctx context.Context, dir string, ca *Authority, p Page) error {
 	if p.QUIC {
 		prefs = append(prefs, `"network.http.http3.enable", true`, `"network.http.http3.disable_when_third_party_roots_found", false`,
 			`"network.dns.disableIPv6", true`, fmt.Sprintf(`"network.http.http3.alt-svc-mapping-for-testing", "localhost;h3=:%s"`, portOf(p.Addr)))
+	} else {
+		prefs = append(prefs, `"network.http.http3.enable", false`)
 	}
 	if p.TLS12 {
 		prefs = append(prefs, `"security.tls.version.max", 3`)
