@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/caddy-evergreen/evergreen/server/control"
-	"github.com/caddy-evergreen/evergreen/wire"
 )
 
 var steps = []string{
@@ -106,26 +105,4 @@ func (k *Kept) Generation() string {
 
 func (p Pair) key() string {
 	return strings.Join([]string{p.Module.Path, p.Module.Version, p.With.Path, p.With.Version}, "\x00")
-}
-
-// Without is releases without some, as for an instance that a rollout has not
-// reached.
-func Without(r Releases, held []wire.ModuleVersion) Releases {
-	if len(held) == 0 {
-		return r
-	}
-	return without{r, held}
-}
-
-type without struct {
-	all  Releases
-	held []wire.ModuleVersion
-}
-
-// Releases leaves out what is held.
-func (w without) Releases(path string) []wire.Release {
-	all := w.all.Releases(path)
-	return slices.DeleteFunc(slices.Clone(all), func(r wire.Release) bool {
-		return slices.ContainsFunc(w.held, func(h wire.ModuleVersion) bool { return h.Path == r.Path && h.Version == r.Version })
-	})
 }

@@ -48,25 +48,3 @@ func TestKept(t *testing.T) {
 		}
 	}
 }
-
-type listed []wire.Release
-
-func (l listed) Releases(path string) (rs []wire.Release) {
-	for _, r := range l {
-		if r.Path == path {
-			rs = append(rs, r)
-		}
-	}
-	return rs
-}
-
-func TestWithout(t *testing.T) {
-	all := listed{{Path: "a", Version: "v1"}, {Path: "a", Version: "v2"}, {Path: "b", Version: "v1"}}
-	some := Without(all, []wire.ModuleVersion{{Path: "a", Version: "v2"}})
-	if d := cmp.Diff([]wire.Release(all[:1]), some.Releases("a")); d != "" {
-		t.Error(d)
-	}
-	if d := cmp.Diff([]wire.Release(all[2:]), some.Releases("b")); d != "" {
-		t.Error(d)
-	}
-}

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
@@ -46,16 +45,14 @@ type updateService struct {
 	front    *build.Front // has people and programs ask for builds
 	own      string       // version of our module in builds
 
+	planner    *plan.Planner
 	searching  sync.Mutex // for a plan that compiles
 	publishing sync.Mutex // what is built, and was withdrawn
-
-	mu       sync.Mutex
-	planners map[string]*plan.Planner // by what is held
 }
 
 // newUpdateService opens what flow B keeps below config.Data, and starts nothing.
 func newUpdateService(ctx context.Context, config Config, plugins release.Modules, log *slog.Logger, registry prometheus.Registerer) (_ *updateService, err error) {
-	u := &updateService{config: config, log: log, planners: map[string]*plan.Planner{}}
+	u := &updateService{config: config, log: log}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, u.Close())
@@ -78,6 +75,9 @@ func newUpdateService(ctx context.Context, config Config, plugins release.Module
 		Dir: filepath.Join(config.Data, "mod"), Proxies: gomods.Proxies(c.Proxy), SumDB: c.SumDB, NoSumDB: c.NoSumDB,
 	})
 	if err != nil {
+		return nil, err
+	}
+	if u.planner, err = plan.New(u.planConfig()); err != nil {
 		return nil, err
 	}
 	if err := u.openRepository(ctx); err != nil {
@@ -164,11 +164,7 @@ func (u *updateService) Register(mux *http.ServeMux) error {
 	answers.Register(mux)
 	u.releases.Register(mux)
 	(&rollout.API{Rollouts: u.rollouts, Authorize: u.releases.Authorize, Logger: u.log}).Register(mux)
-	planner, err := u.planner(nil)
-	if err != nil {
-		return err
-	}
-	plan.NewAPI(planner, 0, nil, u.log).Register(mux)
+	plan.NewAPI(u.planner, 0, nil, u.log).Register(mux)
 	if u.repo != nil {
 		u.repo.Register(mux)
 	}
@@ -238,34 +234,10 @@ func (u *updateService) generation() string {
 	return u.releases.generation() + "/" + u.kept.Generation()
 }
 
-// maxPlanners is how many combinations of held releases keep what they parsed.
-const maxPlanners = 16
-
-func (u *updateService) planner(held []wire.ModuleVersion) (*plan.Planner, error) {
-	var key strings.Builder
-	for _, h := range held {
-		fmt.Fprintf(&key, "%s\x00", h)
-	}
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if p := u.planners[key.String()]; p != nil {
-		return p, nil
-	}
-	p, err := plan.New(u.planConfig(held))
-	if err != nil {
-		return nil, err
-	}
-	if len(u.planners) >= maxPlanners {
-		clear(u.planners)
-	}
-	u.planners[key.String()] = p
-	return p, nil
-}
-
-func (u *updateService) planConfig(held []wire.ModuleVersion) plan.Config {
+func (u *updateService) planConfig() plan.Config {
 	return plan.Config{
 		Advisories: u.releases.advisories,
-		Releases:   func() plan.Releases { return plan.Without(u.releases.known(), held) },
+		Releases:   func() plan.Releases { return u.releases.known() },
 		GoMods:     u.mods, Versions: u.mods, Memory: u.kept,
 	}
 }
@@ -273,11 +245,7 @@ func (u *updateService) planConfig(held []wire.ModuleVersion) plan.Config {
 // plan makes plans without trying whether they compile, which would take
 // minutes: the build tells, and what it tells is remembered.
 func (u *updateService) plan(ctx context.Context, c wire.Check, held []wire.ModuleVersion) (wire.Plan, error) {
-	p, err := u.planner(held)
-	if err != nil {
-		return wire.Plan{}, err
-	}
-	out, err := p.Plan(ctx, c)
+	out, err := u.planner.PlanWithout(ctx, c, held)
 	if errors.Is(err, plan.ErrNotReleased) {
 		return wire.Plan{Build: c.Build}, nil
 	}
@@ -375,7 +343,7 @@ func (u *updateService) whyNot(ctx context.Context, c wire.Check) {
 	defer u.searching.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, compileTime)
 	defer cancel()
-	cfg := u.planConfig(nil)
+	cfg := u.planConfig()
 	cfg.Compiler = compiler{u.maker}
 	p, err := plan.New(cfg)
 	if err == nil {
