@@ -82,7 +82,7 @@ func (p *Planner) Audit(ctx context.Context, c wire.Check, names *linked.Names, 
 		c.Scope = wire.ScopeImportant
 	}
 	if names == nil && p.cfg.Linked != nil {
-		names = p.cfg.Linked(ctx, c.Build, c.System)
+		names = p.cfg.Linked(ctx, c)
 	}
 	goes := goSemver(c.Build.Go)
 	if goes == "" {

@@ -107,9 +107,9 @@ type Config struct {
 	Compiler Compiler
 	// Memory may be nil: then what does not compile is forgotten on exit.
 	Memory Memory
-	// Linked returns what is in the executable of a build list, where somebody
-	// knows, such as who built it. It may be nil.
-	Linked func(ctx context.Context, build wire.BuildList, system wire.System) *linked.Names
+	// Linked returns what is in the executable that a check is of, where somebody
+	// knows, such as who built it; nil where nobody does. It may be nil.
+	Linked func(ctx context.Context, c wire.Check) *linked.Names
 	// MaxGoMods is how many go.mod files that were not asked for before one plan
 	// may read, 10,000 if it is 0: a hostile build list can't make the planner
 	// read the whole of a proxy.
@@ -149,7 +149,7 @@ func New(cfg Config) (*Planner, error) {
 func (p *Planner) Plan(ctx context.Context, c wire.Check) (wire.Plan, error) {
 	var names *linked.Names
 	if p.cfg.Linked != nil {
-		names = p.cfg.Linked(ctx, c.Build, c.System)
+		names = p.cfg.Linked(ctx, c)
 	}
 	return p.PlanLinked(ctx, c, names)
 }
@@ -159,7 +159,7 @@ func (p *Planner) Plan(ctx context.Context, c wire.Check) (wire.Plan, error) {
 func (p *Planner) PlanWithout(ctx context.Context, c wire.Check, held []wire.ModuleVersion) (wire.Plan, error) {
 	var names *linked.Names
 	if p.cfg.Linked != nil {
-		names = p.cfg.Linked(ctx, c.Build, c.System)
+		names = p.cfg.Linked(ctx, c)
 	}
 	return p.plans(ctx, c, names, held)
 }

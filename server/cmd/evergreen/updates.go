@@ -19,6 +19,7 @@ import (
 	"github.com/caddy-evergreen/evergreen/server/build"
 	"github.com/caddy-evergreen/evergreen/server/control"
 	"github.com/caddy-evergreen/evergreen/server/gomods"
+	"github.com/caddy-evergreen/evergreen/server/linked"
 	"github.com/caddy-evergreen/evergreen/server/plan"
 	"github.com/caddy-evergreen/evergreen/server/release"
 	"github.com/caddy-evergreen/evergreen/server/rollout"
@@ -45,9 +46,10 @@ type updateService struct {
 	front    *build.Front // has people and programs ask for builds
 	own      string       // version of our module in builds
 
-	planner    *plan.Planner
-	searching  sync.Mutex // for a plan that compiles
-	publishing sync.Mutex // what is built, and was withdrawn
+planner    *plan.Planner
+	names      linkedNames // of executables that were published
+	searching  sync.Mutex  // for a plan that compiles
+	publishing sync.Mutex  // what is built, and was withdrawn
 }
 
 // newUpdateService opens what flow B keeps below config.Data, and starts nothing.
@@ -239,6 +241,16 @@ func (u *updateService) planConfig() plan.Config {
 		Advisories: u.releases.advisories,
 		Releases:   func() plan.Releases { return u.releases.known() },
 		GoMods:     u.mods, Versions: u.mods, Memory: u.kept,
+		Linked: func(ctx context.Context, c wire.Check) *linked.Names {
+			if u.repo == nil || c.SHA256 == "" {
+				return nil
+			}
+			names, err := u.names.of(ctx, u.repo, c.SHA256)
+			if err != nil {
+				u.log.Warn("it is not known what is linked in a published executable, so that all counts as if it was", "error", err)
+			}
+			return names
+		},
 	}
 }
 
