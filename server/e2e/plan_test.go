@@ -4,10 +4,12 @@ package e2e
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -167,5 +169,64 @@ func TestE2EPlanIsWhatGoResolves(t *testing.T) {
 			t.Errorf("Caddy %s: only %d modules of the plan are in go's list", v, compared)
 		}
 		t.Logf("Caddy %s: %d changes, %d modules as planned, roots %v", v, len(found.Changes), compared, found.Roots)
+	}
+}
+
+// TestE2EPlanCompiles plans around what does not compile, with a real compiler:
+// cel-go 0.30.0 breaks Caddy 2.11.3 and 2.11.4, so does 0.31.0, and 0.32.0 is of
+// another name; Caddy 2.11.5 does without.
+func TestE2EPlanCompiles(t *testing.T) {
+	const cel = "github.com/google/cel-go"
+	p := realPlanner(t)
+	build, err := p.Fresh(t.Context(), "v2.11.3")
+	if err != nil {
+		t.Fatal(err)
+	}
+	build.Go = runtime.Version()
+	list, err := json.Marshal(wire.Check{Build: build, System: wire.System{OS: "linux", Arch: "amd64"}, Scope: wire.ScopeImportant})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	const about = `"modified": "2026-08-21T00:00:00Z"`
+	for name, text := range map[string]string{
+		"build.json":            string(list),
+		"db/index/db.json":      `{` + about + `}`,
+		"db/index/modules.json": `[{"path": "` + cel + `", "vulns": [{"id": "GO-2026-6094", ` + about + `, "fixed": "0.30.0"}]}]`,
+		"db/ID/GO-2026-6094.json": `{"schema_version": "1.3.1", "id": "GO-2026-6094", ` + about + `, "published": "2026-08-21T00:00:00Z", "summary": "made up", "details": "made up",
+			"affected": [{"package": {"name": "` + cel + `", "ecosystem": "Go"}, "ranges": [{"type": "SEMVER", "events": [{"introduced": "0"}, {"fixed": "0.30.0"}]}], "ecosystem_specific": {}}]}`,
+	} {
+		to := filepath.Join(dir, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(to, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run := func(flags ...string) wire.Plan {
+		t.Helper()
+		cmd := exec.CommandContext(t.Context(), evergreen, append(append([]string{"plan", "--json", "--vulndb", filepath.Join(dir, "db")}, flags...), filepath.Join(dir, "build.json"))...)
+		cmd.Stderr = logWriter{t}
+		out, err := cmd.Output()
+		if code := cmd.ProcessState.ExitCode(); code != 3 {
+			t.Fatalf("evergreen plan: exit status %d (%v), want 3", code, err)
+		}
+		var found wire.Plan
+		if err := json.Unmarshal(out, &found); err != nil {
+			t.Fatal(err)
+		}
+		return found
+	}
+	plain := []wire.ModuleVersion{{Path: wire.CaddyPath, Version: "v2.11.3"}, {Path: cel, Version: "v0.30.0"}}
+	if d := cmp.Diff(plain, run().Roots); d != "" {
+		t.Errorf("roots, without compiling (-want +got):\n%s", d)
+	}
+	found := run("--compile")
+	if d := cmp.Diff([]wire.ModuleVersion{{Path: wire.CaddyPath, Version: "v2.11.5"}}, found.Roots); d != "" {
+		t.Errorf("roots (-want +got):\n%s", d)
+	}
+	if v := found.Build.Version(cel); v != "" || len(found.Unfixed) > 0 {
+		t.Errorf("the plan has %s %s and leaves %v", cel, v, found.Unfixed)
 	}
 }

@@ -46,7 +46,7 @@ type updateService struct {
 	front    *build.Front // has people and programs ask for builds
 	own      string       // version of our module in builds
 
-planner    *plan.Planner
+	planner    *plan.Planner
 	names      linkedNames // of executables that were published
 	searching  sync.Mutex  // for a plan that compiles
 	publishing sync.Mutex  // what is built, and was withdrawn
