@@ -4,8 +4,10 @@ package e2e
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -125,4 +127,98 @@ func TestE2EReleasesFromProxy(t *testing.T) {
 		rs := s.Snapshot().Releases(path)
 		t.Logf("%s: %d releases, the highest %s", path, len(rs), rs[len(rs)-1].Version)
 	}
+}
+
+// TestE2EReleasesServed has maintainers use the program against a server that
+// is killed again and again: what was answered is kept, the log is whole, and
+// the pages show it.
+func TestE2EReleasesServed(t *testing.T) {
+	s := &server{dir: t.TempDir(), addr: freeAddr(t), env: append([]string{"GOPROXY=off"}, shortTiming...)}
+	config := map[string]any{"roles": []string{"collect", "dashboard", "updates"}, "updates": map[string]any{"two_people": true}}
+	vulns, err := filepath.Abs("../../../shared/data/vulndb/vulndb.zip")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(vulns); err == nil {
+		config["updates"].(map[string]any)["advisories"] = vulns
+	} else {
+		vulns = ""
+	}
+	if s.config, err = json.Marshal(config); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.kill() })
+	run := func(args ...string) (string, error) {
+		cmd := exec.CommandContext(t.Context(), evergreen, args...)
+		cmd.Env = append(os.Environ(), "EVERGREEN_SERVER="+s.url())
+		out, err := cmd.CombinedOutput()
+		return string(out), err
+	}
+	must := func(args ...string) string {
+		t.Helper()
+		out, err := run(args...)
+		if err != nil {
+			t.Fatalf("evergreen %v: %v\n%s", args, err, out)
+		}
+		return out
+	}
+	key, admin := filepath.Join(s.dir, "ann.key"), filepath.Join(s.dir, "data", "admin-token")
+	public := strings.TrimSpace(must("release", "key", key))
+	must("release", "grant", "example.com/m", "--name", "ann", "--public-key", public, "--token-file", admin)
+
+	answered := 0 // tags: v0.0.0, v0.0.1, …
+	for range 5 {
+		killed := make(chan struct{})
+		go func() {
+			defer close(killed)
+			time.Sleep(rand.N(200 * time.Millisecond))
+			s.kill()
+		}()
+		for {
+			if _, err := run("release", "tag", fmt.Sprintf("example.com/m@v0.0.%d", answered), "--severity", "minor", "--key", key); err != nil {
+				break
+			}
+			answered++
+		}
+		<-killed
+		if err := s.start(); err != nil {
+			t.Fatal(err)
+		}
+		must("release", "log", "--verify")
+		var list release.ReleaseList
+		if err := json.Unmarshal([]byte(must("release", "list", "example.com/m", "--json", "--limit", "1000")), &list); err != nil {
+			t.Fatal(err)
+		}
+		// The one that was asked for last may have been kept without an answer.
+		if n := len(list.Releases); n != answered && n != answered+1 {
+			t.Fatalf("%d tags were answered, %d releases are there", answered, n)
+		}
+		answered = len(list.Releases)
+	}
+	t.Logf("%d tags over 5 kills", answered)
+
+	must("release", "tag", "example.com/m@v1.0.0", "--severity", "critical", "--notes", "Read this.", "--key", key)
+	shown := must("release", "approve", "example.com/m@v1.0.0")
+	_, sum, ok := strings.Cut(strings.TrimSpace(shown), "--sum ")
+	if !ok {
+		t.Fatalf("there is no sum in\n%s", shown)
+	}
+	must("release", "approve", "example.com/m@v1.0.0", "--sum", sum, "--token-file", admin)
+	page, err := s.get(t.Context(), "/releases?severity=critical")
+	if err != nil || !strings.Contains(string(page), "Read this.") || !strings.Contains(string(page), "ann, admin") {
+		t.Errorf("the page of critical releases lacks it: %v\n%s", err, page)
+	}
+	if vulns != "" {
+		eventually(t, time.Minute, func() error {
+			page, err := s.get(t.Context(), "/advisories?module=github.com%2Fcaddyserver%2Fcaddy%2Fv2")
+			if err == nil && !strings.Contains(string(page), "GO-2026-5346") {
+				err = fmt.Errorf("the page of advisories lacks GO-2026-5346: %s", page)
+			}
+			return err
+		})
+	}
+	s.stop(t)
 }

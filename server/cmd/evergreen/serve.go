@@ -175,10 +175,15 @@ func (s *service) collect(mux *http.ServeMux, timing wire.Timing, dev string, re
 	if err != nil {
 		return err
 	}
-	pages, err := dashboard.New(dashboard.Config{
+	cfg := dashboard.Config{
 		Store: s.store, Reports: s.reports, Timing: timing, Name: config.Name, Dev: dev, Logger: log,
 		Privacy: dashboard.Privacy(config.Privacy), Campaigns: s.campaigns,
-	})
+	}
+	if config.has(roleUpdates) {
+		// Opened after this, and before anything is served.
+		cfg.Updates = func() dashboard.Updates { return s.updates.releases.Snapshot() }
+	}
+	pages, err := dashboard.New(cfg)
 	if err != nil {
 		return err
 	}
