@@ -215,7 +215,12 @@ func takeTime(w http.ResponseWriter) error {
 
 // send gives out an executable, or a range of it.
 func (f *Front) send(w http.ResponseWriter, r *http.Request, id string) error {
-	b, file, err := f.cfg.Queue.Open(r.Context(), id)
+	if err := takeTime(w); err != nil {
+		return err
+	}
+	ctx, stop := f.wait(r)
+	defer stop()
+	b, file, err := f.cfg.Queue.Open(ctx, id)
 	if err != nil {
 		return err
 	}
@@ -226,9 +231,6 @@ func (f *Front) send(w http.ResponseWriter, r *http.Request, id string) error {
 		}
 	}
 	if err := f.describe(w.Header(), b); err != nil {
-		return err
-	}
-	if err := takeTime(w); err != nil {
 		return err
 	}
 	http.ServeContent(w, r, "", time.Time{}, file)

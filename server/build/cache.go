@@ -58,16 +58,49 @@ func (q *Queue) has(id string) bool {
 	return err == nil
 }
 
+// restore makes an executable once more that another server has built, or
+// whose file was lost: from the lockfile, to the same bytes. It is not the
+// queue's work, since each server has to have the file.
+func (q *Queue) restore(ctx context.Context, b *artifact.Build) error {
+	select {
+	case q.restoring <- struct{}{}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	defer func() { <-q.restoring }()
+	id := b.Spec.ID()
+	if q.has(id) {
+		return nil
+	}
+	if err := q.cfg.Maker.adoptLock(id, lockfile{b.GoMod, b.GoSum}); err != nil {
+		return err
+	}
+	made, err := q.cfg.Maker.Make(ctx, b.Spec, q.executable(id), nil)
+	if err != nil {
+		return fmt.Errorf("making an executable again: %w", err)
+	}
+	if made.SHA256 != b.SHA256 {
+		return errors.Join(fmt.Errorf("build %.12s was built to %s, and now to %s", id, b.SHA256, made.SHA256), os.RemoveAll(q.folder(id)))
+	}
+	return q.keep(id, b)
+}
+
 // Open opens an executable that is built, and notes that it is used. The
-// caller closes it.
+// caller closes it. On a server that has not got the file it takes as long as
+// building it.
 func (q *Queue) Open(ctx context.Context, id string) (*artifact.Build, *os.File, error) {
 	b, err := q.Build(ctx, id)
 	if err != nil {
 		return nil, nil, err
 	}
+	if !q.has(id) {
+		if err := q.restore(ctx, b); err != nil {
+			return nil, nil, err
+		}
+	}
 	f, err := os.Open(q.executable(id))
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil, fmt.Errorf("%w: its executable is not on this server, ask for it again", ErrNotBuilt)
+		return nil, nil, fmt.Errorf("%w: it had to make room in this moment", ErrNotBuilt)
 	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("opening an executable: %w", err)

@@ -487,6 +487,22 @@ func (w *workplace) keepLock(id string) error {
 	return nil
 }
 
+// adoptLock takes a lockfile that another server has made, unless there is one.
+func (m *Maker) adoptLock(id string, l lockfile) error {
+	name := filepath.Join(m.locks(), id+".json")
+	if _, err := os.Stat(name); err == nil {
+		return nil
+	}
+	b, err := json.Marshal(l)
+	if err != nil {
+		return err
+	}
+	if err := writeFile(name, b); err != nil {
+		return fmt.Errorf("keeping the lockfile: %w", err)
+	}
+	return nil
+}
+
 func readSmall(name string, most int64) ([]byte, error) {
 	f, err := os.Open(name)
 	if err != nil {

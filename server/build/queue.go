@@ -111,6 +111,8 @@ type Queue struct {
 	lock    *folderLock
 	metrics *queueMetrics
 
+	restoring chan struct{} // holds one
+
 	mu      sync.Mutex
 	changed chan struct{} // closed, and made anew, when any build changes
 	running map[string]context.CancelCauseFunc
@@ -140,7 +142,7 @@ func NewQueue(ctx context.Context, cfg QueueConfig) (_ *Queue, err error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	q := &Queue{cfg: cfg, changed: make(chan struct{}), running: map[string]context.CancelCauseFunc{}}
+	q := &Queue{cfg: cfg, changed: make(chan struct{}), running: map[string]context.CancelCauseFunc{}, restoring: make(chan struct{}, 1)}
 	if err := os.MkdirAll(cfg.Folder, 0o755); err != nil {
 		return nil, fmt.Errorf("making the folder for executables: %w", err)
 	}
@@ -242,7 +244,7 @@ func (q *Queue) Ask(ctx context.Context, spec artifact.Spec, p Priority) (wire.B
 		switch {
 		case found && r.state == queued && p > r.priority:
 			_, err = tx.ExecContext(ctx, "UPDATE builds SET priority = $2 WHERE id = $1", id, int(p))
-		case found && r.state == done && q.has(id):
+		case found && r.state == done:
 			outcome = "cached"
 			_, err = tx.ExecContext(ctx, "UPDATE builds SET used = $2 WHERE id = $1", id, control.Micros(now))
 		case found && !r.state.final():

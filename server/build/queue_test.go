@@ -342,6 +342,39 @@ func TestEviction(t *testing.T) {
 	}
 }
 
+// A file that is lost, or that another server has, is made again.
+func TestRestore(t *testing.T) {
+	f := newFixture(t, nil)
+	f.start(t)
+	spec := fakeSpec(f.m, "good")
+	id := f.ask(t, spec, PriorityUpdate).ID
+	b, err := f.Wait(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(f.folder(id)); err != nil {
+		t.Fatal(err)
+	}
+	if got := f.ask(t, spec, PriorityUpdate); got.State != "done" {
+		t.Errorf("asked again: %+v", got)
+	}
+	var all sync.WaitGroup
+	for range 3 {
+		all.Go(func() {
+			got, file, err := f.Open(t.Context(), id)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer file.Close()
+			if sum, err := hashFile(file.Name()); err != nil || sum != b.SHA256 || got.SHA256 != b.SHA256 {
+				t.Errorf("SHA-256 %s, want %s (%v)", sum, b.SHA256, err)
+			}
+		})
+	}
+	all.Wait()
+}
+
 func TestFull(t *testing.T) {
 	f := newFixture(t, func(c *QueueConfig) { c.MaxQueued = 1 })
 	f.ask(t, fakeSpec(f.m), PriorityUpdate)

@@ -4,6 +4,8 @@ package e2e
 
 import (
 	"bufio"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -23,7 +25,7 @@ import (
 
 // startBuilder runs a server that builds, with the compiler's and the modules'
 // caches of whoever runs the test.
-func startBuilder(t *testing.T) *server {
+func startBuilder(t *testing.T, control string) *server {
 	t.Helper()
 	checkout, err := build.FindSource(".")
 	if err != nil {
@@ -37,7 +39,7 @@ func startBuilder(t *testing.T) *server {
 	s := &server{dir: t.TempDir(), addr: freeAddr(t)}
 	config, err := json.Marshal(map[string]any{
 		"listen": s.addr, "data": filepath.Join(s.dir, "data"), "roles": []string{"updates", "build"},
-		"updates": map[string]any{"url": "http://" + s.addr, "source": checkout, "mod_cache": caches[0], "go_cache": caches[1],
+		"updates": map[string]any{"url": "https://evergreen.example", "control": control, "source": checkout, "mod_cache": caches[0], "go_cache": caches[1],
 			"plugins": map[string]string{provenPlugins[0].path: "DNS challenges by Cloudflare"}},
 	})
 	if err != nil {
@@ -59,7 +61,7 @@ func startBuilder(t *testing.T) *server {
 // TestE2EDownload asks a server for a Caddy as scripts ask Caddy's own, kills
 // the server in the midst of it, and gets it from the next.
 func TestE2EDownload(t *testing.T) {
-	s := startBuilder(t)
+	s := startBuilder(t, "")
 	body := `{"caddy": "v2.11.9", "os": "linux", "arch": "amd64", "plugins": ["github.com/caddy-dns/cloudflare@v0.2.1"]}`
 	resp, err := http.Post(s.url()+"/api/v1/builds", wire.TypeJSON, strings.NewReader(body))
 	if err != nil {
@@ -103,7 +105,7 @@ func TestE2EDownload(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d := cmp.Diff(a.Spec, spec); d != "" || spec.Service != s.url() {
+	if d := cmp.Diff(a.Spec, spec); d != "" || spec.Service != "https://evergreen.example" {
 		t.Errorf("service %q: %s", spec.Service, d)
 	}
 
@@ -124,6 +126,47 @@ func TestE2EDownload(t *testing.T) {
 	}
 	s.stop(t)
 
+}
+
+// TestE2EBuildersShare has two servers share the work and what is known of it
+// in PostgreSQL: what one has built, the other has.
+func TestE2EBuildersShare(t *testing.T) {
+	control := startPostgres(t)(t)
+	servers := []*server{startBuilder(t, control), startBuilder(t, control)}
+	sums := map[string]bool{}
+	for i, s := range servers {
+		resp, err := http.Get(s.url() + wire.PathDownload + "?caddy=v2.11.9&telemetry=off&os=linux&arch=amd64")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		h := sha256.New()
+		if _, err := io.Copy(h, resp.Body); err != nil || resp.StatusCode != http.StatusOK {
+			t.Fatalf("server %d: %s (%v)", i, resp.Status, err)
+		}
+		sum := hex.EncodeToString(h.Sum(nil))
+		if resp.Header.Get("ETag") != `"`+sum+`"` {
+			t.Errorf("server %d: SHA-256 %s, ETag %s", i, sum, resp.Header.Get("ETag"))
+		}
+		sums[sum] = true
+	}
+	if len(sums) != 1 {
+		t.Errorf("the servers give different executables: %v", sums)
+	}
+	for i, s := range servers {
+		resp, err := http.Get(s.url() + "/api/v1/builds")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		var o build.Offers
+		if err := json.NewDecoder(resp.Body).Decode(&o); err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(build.Counts{BuiltOut: 1, HandedOut: 2}, o.Counts); d != "" {
+			t.Errorf("server %d: %s", i, d)
+		}
+	}
 }
 
 // until follows a build's events until one of the states.
