@@ -393,7 +393,7 @@ func TestDeltas(t *testing.T) {
 	f.repo.WantDelta(b1.SHA256, b2.SHA256)
 	f.repo.WantDelta(b1.SHA256, strings.Repeat("0", 64)) // nothing can be made
 	var target wire.Target
-	for deadline := time.Now().Add(time.Minute); len(target.Files) < 4; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(5 * time.Minute); len(target.Files) < 4; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("the ways to it are %+v", target.Files)
 		}

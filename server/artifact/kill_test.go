@@ -94,7 +94,7 @@ func TestKill(t *testing.T) {
 			t.Fatal(err)
 		}
 		// It lives for some time after it has published for the first time.
-		timer := time.AfterFunc(time.Minute, func() { cmd.Process.Kill() })
+		timer := time.AfterFunc(5*time.Minute, func() { cmd.Process.Kill() })
 		first := true
 		for lines := bufio.NewScanner(out); lines.Scan(); {
 			w := strings.Fields(lines.Text())
