@@ -23,9 +23,10 @@ type goMod struct {
 	goLine  string // "1.25.0"; "" if it has none
 	pruned  bool   // since Go 1.17 a go.mod names all that its packages need
 	require []module.Version
-	direct  []bool // of each of require: its own packages or tests import it
-	missing bool   // it can't be had
-	renamed string // under which name it can be had, if it is missing for that
+	direct  []bool                    // of each of require: its own packages or tests import it
+	retract []modfile.VersionInterval // versions that its author took back
+	missing bool                      // it can't be had
+	renamed string                    // under which name it can be had, if it is missing for that
 }
 
 // parseGoMod reads a go.mod file as `go` reads that of a dependency, which must
@@ -42,6 +43,9 @@ func parseGoMod(of module.Version, b []byte) (*goMod, error) {
 	if f.Go != nil {
 		m.goLine = f.Go.Version
 		m.pruned = version.Compare("go"+m.goLine, "go1.17") >= 0
+	}
+	for _, r := range f.Retract {
+		m.retract = append(m.retract, r.VersionInterval)
 	}
 	for _, r := range f.Require {
 		if module.Check(r.Mod.Path, r.Mod.Version) == nil {

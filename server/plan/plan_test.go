@@ -25,6 +25,8 @@ func hand(lines ...string) *world {
 			switch n, rv, ok := strings.Cut(strings.TrimSpace(r), " "); {
 			case n == "go":
 				m.goLine = rv
+			case n == "retract":
+				m.retract = rv
 			case n == "module":
 				m.renamed = full(rv)
 			case ok:
@@ -192,6 +194,10 @@ func TestPlan(t *testing.T) {
 			wire.Check{Build: build("caddy v2.0.0"), Scope: wire.ScopeAll}, "caddy v2.0.0>v2.1.0 A; toolchain go1.25.0>go1.26.0"},
 		{"unless that can't be had", hand("caddy v2.0.0", "caddy v2.1.0: go 1.27.0").vulnerable("A", "caddy ..v2.1.0 critical"),
 			wire.Check{Build: build("caddy v2.0.0"), Scope: wire.ScopeAll}, "UNFIXED caddy A: it needs go1.27.0 (go1.27.0 can't be had)"},
+		{"what its author took back is passed over", hand("caddy v2.0.0: dep v1.0.0", "dep v1.0.0", "dep v1.1.0", "dep v1.2.0", "dep v1.3.0: retract v1.1.0").vulnerable("A", "dep ..v1.1.0 critical"),
+			wire.Check{Build: build("caddy v2.0.0, dep v1.0.0"), Scope: wire.ScopeAll}, "dep v1.0.0>v1.2.0 A"},
+		{"also the newest itself", hand("caddy v2.0.0: dep v1.0.0", "dep v1.0.0", "dep v1.1.0: retract v1.1.0").vulnerable("A", "dep ..v1.1.0 critical"),
+			wire.Check{Build: build("caddy v2.0.0, dep v1.0.0"), Scope: wire.ScopeAll}, "UNFIXED dep A: v1.1.0 was taken back by its author"},
 		{"a version of another name is passed over", hand("caddy v2.0.0: dep v1.0.0", "dep v1.0.0", "dep v1.1.0: module renamed").vulnerable("A", "dep ..v1.1.0 critical"),
 			wire.Check{Build: build("caddy v2.0.0, dep v1.0.0"), Scope: wire.ScopeAll}, "UNFIXED dep A: v1.1.0 is of example.com/renamed, which it was renamed to"},
 		{"a dependency without a fix goes with who asks for it",

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"golang.org/x/mod/modfile"
 	"golang.org/x/mod/module"
 	"golang.org/x/mod/semver"
 
@@ -317,6 +318,10 @@ func (s *session) versions(path string) ([]string, error) {
 	if path == wire.Toolchain {
 		today = goSemver(s.check.Build.Go)
 	}
+	retracted, err := s.retracted(path, names)
+	if err != nil {
+		return nil, err
+	}
 	var found []string
 	for _, v := range names {
 		beta := semver.Prerelease(v) != "" && !module.IsPseudoVersion(v) && !tagged[v]
@@ -325,6 +330,10 @@ func (s *session) versions(path string) ([]string, error) {
 		case !semver.IsValid(v) || semver.Compare(v, today) <= 0:
 		case yanked[v]:
 			s.reject(path, v, shown(path, v)+" was withdrawn")
+		case slices.ContainsFunc(retracted, func(r modfile.VersionInterval) bool {
+			return semver.Compare(r.Low, v) <= 0 && semver.Compare(v, r.High) <= 0
+		}):
+			s.reject(path, v, v+" was taken back by its author")
 		case beta && s.check.Channel != wire.ChannelBeta && semver.Prerelease(today) == "":
 			s.reject(path, v, shown(path, v)+" is a beta version")
 		case limited && semver.Compare(v, c.version) > 0:
@@ -337,6 +346,24 @@ func (s *session) versions(path string) ([]string, error) {
 	}
 	slices.SortFunc(found, compareVersions)
 	return slices.Compact(found), nil
+}
+
+// retracted are the versions that the go.mod of the newest release takes back.
+func (s *session) retracted(path string, names []string) ([]modfile.VersionInterval, error) {
+	newest := ""
+	for _, v := range names {
+		if semver.IsValid(v) && semver.Prerelease(v) == "" && semver.Compare(v, newest) > 0 {
+			newest = v
+		}
+	}
+	if newest == "" || path == wire.Toolchain {
+		return nil, nil
+	}
+	g, err := s.load(module.Version{Path: path, Version: newest})
+	if err != nil {
+		return nil, err
+	}
+	return g.retract, nil
 }
 
 // compareVersions orders versions of equal precedence, too.

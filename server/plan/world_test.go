@@ -31,6 +31,7 @@ type version struct {
 	pruned  bool
 	goLine  string
 	renamed string
+	retract string
 	require map[string]string
 }
 
@@ -69,6 +70,9 @@ func (w *world) GoMod(_ context.Context, path, v string) ([]byte, error) {
 		fmt.Fprintf(&b, "go %s\n", m.goLine)
 	case m.pruned:
 		b.WriteString("go 1.20\n")
+	}
+	if m.retract != "" {
+		fmt.Fprintf(&b, "retract %s\n", m.retract)
 	}
 	for _, p := range slices.Sorted(maps.Keys(m.require)) {
 		fmt.Fprintf(&b, "require %s %s\n", p, m.require[p])
