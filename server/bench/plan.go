@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/caddy-evergreen/evergreen/server/goenv"
 	"github.com/caddy-evergreen/evergreen/server/gomods"
 	"github.com/caddy-evergreen/evergreen/server/plan"
 	"github.com/caddy-evergreen/evergreen/server/vulndb"
@@ -36,11 +37,7 @@ func plans(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	proxy := os.Getenv("GOPROXY")
-	if proxy == "" {
-		proxy = "https://proxy.golang.org"
-	}
-	mods, err := gomods.New(gomods.Config{Dir: filepath.Join(dir, "evergreen", "mod"), Proxies: gomods.Proxies(proxy), SumDB: "sum.golang.org", ListTTL: 24 * time.Hour})
+	mods, err := gomods.New(gomods.Config{Dir: filepath.Join(dir, "evergreen", "mod"), Proxies: gomods.Proxies(goenv.Get("GOPROXY")), SumDB: goenv.Get("GOSUMDB"), ListTTL: 24 * time.Hour})
 	if err != nil {
 		return err
 	}

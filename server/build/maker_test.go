@@ -248,8 +248,9 @@ func TestOwnSource(t *testing.T) {
 }
 
 func TestProxies(t *testing.T) {
+	t.Setenv("GOPROXY", "https://env.example,direct")
 	for in, want := range map[string]string{
-		"":                                  "https://proxy.golang.org",
+		"":                                  "https://env.example",
 		"https://a.example,direct":          "https://a.example",
 		"https://a.example|https://b,c":     "https://a.example|https://b,c",
 		"direct":                            "off",
@@ -261,7 +262,7 @@ func TestProxies(t *testing.T) {
 		}
 	}
 	m := &Maker{offer: "file:///own"}
-	if got := m.proxies(); got != "file:///own,https://proxy.golang.org" {
+	if got := m.proxies(); got != "file:///own,https://env.example" {
 		t.Error(got)
 	}
 }

@@ -2,6 +2,7 @@ package build
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"debug/buildinfo"
@@ -23,6 +24,7 @@ import (
 
 	"github.com/caddy-evergreen/evergreen/server/artifact"
 	"github.com/caddy-evergreen/evergreen/server/build/sandbox"
+	"github.com/caddy-evergreen/evergreen/server/goenv"
 	"github.com/caddy-evergreen/evergreen/wire"
 )
 
@@ -115,10 +117,7 @@ func (w *workplace) command(ctx context.Context, step string, c goCommand) error
 // proxies is GOPROXY: our own module's, then the configured, without what
 // would ask a version control system.
 func (m *Maker) proxies() string {
-	configured := m.cfg.Proxy
-	if configured == "" {
-		configured = "https://proxy.golang.org"
-	}
+	configured := cmp.Or(m.cfg.Proxy, goenv.Get("GOPROXY"))
 	var kept strings.Builder
 	if m.offer != "" {
 		kept.WriteString(m.offer + ",")

@@ -1,6 +1,7 @@
 package build
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,6 +15,7 @@ import (
 	"golang.org/x/mod/module"
 	"golang.org/x/mod/semver"
 
+	"github.com/caddy-evergreen/evergreen/server/goenv"
 	"github.com/caddy-evergreen/evergreen/wire"
 )
 
@@ -70,12 +72,15 @@ func (v *ProxyVersions) Latest(ctx context.Context, path string) (string, error)
 }
 
 func (v *ProxyVersions) fetch(ctx context.Context, escaped string) (string, error) {
-	base := "https://proxy.golang.org"
-	for _, p := range strings.FieldsFunc(v.Proxy, func(r rune) bool { return r == ',' || r == '|' }) {
+	base := ""
+	for _, p := range strings.FieldsFunc(cmp.Or(v.Proxy, goenv.Get("GOPROXY")), func(r rune) bool { return r == ',' || r == '|' }) {
 		if p = strings.TrimSpace(p); strings.HasPrefix(p, "https://") || strings.HasPrefix(p, "http://") {
 			base = strings.TrimSuffix(p, "/")
 			break
 		}
+	}
+	if base == "" {
+		return "", errors.New("no module proxy is known: set GOPROXY")
 	}
 	ctx, cancel := context.WithTimeout(ctx, versionsTimeout)
 	defer cancel()

@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/caddy-evergreen/evergreen/server/goenv"
 	"github.com/caddy-evergreen/evergreen/server/gomods"
 	"github.com/caddy-evergreen/evergreen/server/plan"
 	"github.com/caddy-evergreen/evergreen/server/vulndb"
@@ -29,11 +30,7 @@ func realPlanner(t *testing.T) *plan.Planner {
 	if err != nil {
 		t.Fatal(err)
 	}
-	proxy := os.Getenv("GOPROXY")
-	if proxy == "" {
-		proxy = "https://proxy.golang.org"
-	}
-	mods, err := gomods.New(gomods.Config{Dir: filepath.Join(dir, "evergreen", "mod"), Proxies: gomods.Proxies(proxy), SumDB: os.Getenv("GOSUMDB")})
+	mods, err := gomods.New(gomods.Config{Dir: filepath.Join(dir, "evergreen", "mod"), Proxies: gomods.Proxies(goenv.Get("GOPROXY")), SumDB: goenv.Get("GOSUMDB")})
 	if err != nil {
 		t.Fatal(err)
 	}

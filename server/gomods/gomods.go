@@ -46,7 +46,7 @@ type Config struct {
 	// cache/download folder.
 	Dir string
 	// Proxies are URLs that are asked in turn, the next one when a version is
-	// not found: "https://proxy.golang.org". With none, only Dir is read.
+	// not found: "https://proxy.example". With none, only Dir is read.
 	Proxies []string
 	// SumDB checks what proxies answer: "sum.golang.org", or that with a key,
 	// as in GOSUMDB; "off" or "" checks nothing.
@@ -90,7 +90,7 @@ func New(cfg Config) (*Source, error) {
 	for i, p := range cfg.Proxies {
 		u, err := url.Parse(p)
 		if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
-			return nil, fmt.Errorf("module proxy %.80q is no URL: write one such as https://proxy.golang.org", p)
+			return nil, fmt.Errorf("module proxy %.80q is no URL: write one such as https://proxy.example", p)
 		}
 		cfg.Proxies[i] = strings.TrimSuffix(p, "/")
 	}

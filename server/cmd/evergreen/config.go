@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/caddy-evergreen/evergreen/nearest"
 	"github.com/caddy-evergreen/evergreen/server/campaigns"
+	"github.com/caddy-evergreen/evergreen/server/goenv"
 )
 
 // Config is the service's configuration: a JSON file, all of it optional. The
@@ -121,7 +121,7 @@ type Updates struct {
 }
 
 // complete fills in what follows from the data folder and the environment.
-func (c *Config) complete(getenv func(string) string) error {
+func (c *Config) complete() error {
 	for _, r := range c.Roles {
 		if !slices.Contains(roles, r) {
 			return fmt.Errorf("there is no role %q%s: roles are %s", r, nearest.Hint(r, roles), strings.Join(roles, ", "))
@@ -147,15 +147,11 @@ func (c *Config) complete(getenv func(string) string) error {
 	if u.Control == "" {
 		u.Control = "sqlite:" + filepath.Join(c.Data, "control.db")
 	}
-	env := func(field *string, name, otherwise string) {
+	for name, field := range map[string]*string{"GOPROXY": &u.Proxy, "GOSUMDB": &u.SumDB, "GOPRIVATE": &u.Private, "GONOSUMDB": &u.NoSumDB} {
 		if *field == "" {
-			*field = cmp.Or(getenv(name), otherwise)
+			*field = goenv.Get(name) // GONOSUMDB is GOPRIVATE by itself
 		}
 	}
-	env(&u.Proxy, "GOPROXY", "https://proxy.golang.org")
-	env(&u.SumDB, "GOSUMDB", "sum.golang.org")
-	env(&u.Private, "GOPRIVATE", "")
-	env(&u.NoSumDB, "GONOSUMDB", u.Private)
 	return nil
 }
 

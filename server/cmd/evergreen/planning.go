@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/caddy-evergreen/evergreen/server/build"
+	"github.com/caddy-evergreen/evergreen/server/goenv"
 	"github.com/caddy-evergreen/evergreen/server/gomods"
 	"github.com/caddy-evergreen/evergreen/server/plan"
 	"github.com/caddy-evergreen/evergreen/server/vulndb"
@@ -178,17 +179,10 @@ func (f *planFlags) planner(ctx context.Context, c wire.Check) (*plan.Planner, e
 
 // moduleSource reads go.mod files as the go command would.
 func moduleSource(dir string) (*gomods.Source, error) {
-	env := func(name, otherwise string) string {
-		if v := os.Getenv(name); v != "" {
-			return v
-		}
-		return otherwise
-	}
-	private := os.Getenv("GOPRIVATE")
 	return gomods.New(gomods.Config{
 		Dir:     dir,
-		Proxies: gomods.Proxies(env("GOPROXY", "https://proxy.golang.org,direct")),
-		SumDB:   env("GOSUMDB", "sum.golang.org"),
-		NoSumDB: env("GONOSUMDB", private),
+		Proxies: gomods.Proxies(goenv.Get("GOPROXY")),
+		SumDB:   goenv.Get("GOSUMDB"),
+		NoSumDB: goenv.Get("GONOSUMDB"),
 	})
 }

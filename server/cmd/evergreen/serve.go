@@ -64,7 +64,7 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if *only != "" {
 		config.Roles = strings.Split(*only, ",")
 	}
-	if err := config.complete(os.Getenv); err != nil {
+	if err := config.complete(); err != nil {
 		return err
 	}
 	timing, err := wire.TimingFromEnv(os.Getenv)
