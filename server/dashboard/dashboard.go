@@ -66,6 +66,8 @@ type Config struct {
 	// Updates gives what is known of releases and vulnerabilities now; nil
 	// means that there are no pages of them.
 	Updates func() Updates
+	// Builds says that this server has a page to build Caddys, at /build.
+	Builds bool
 }
 
 // A Dashboard answers requests. It keeps no state but a short-lived cache.

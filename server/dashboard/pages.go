@@ -25,6 +25,7 @@ type page struct {
 	Topics     []topic
 	Nav        string // what the navigation calls this page
 	Updates    bool   // are there pages of releases and advisories?
+	Builds     bool   // is there one to build Caddys?
 	Body       any
 }
 
@@ -35,7 +36,7 @@ type rangeLink struct {
 }
 
 func (d *Dashboard) render(w http.ResponseWriter, r *http.Request, name string, p page, status int) error {
-	p.Deployment, p.Topics, p.Nav, p.Updates = d.cfg.Name, topics, p.Title, d.cfg.Updates != nil
+	p.Deployment, p.Topics, p.Nav, p.Updates, p.Builds = d.cfg.Name, topics, p.Title, d.cfg.Updates != nil, d.cfg.Builds
 	t, err := d.assets.templates()
 	if err != nil {
 		return err

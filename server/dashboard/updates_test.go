@@ -131,6 +131,12 @@ func TestUpdatesPages(t *testing.T) {
 	if strings.Contains(get(t, without, "/").Body.String(), "/advisories") {
 		t.Error("without advisories they are in the navigation")
 	}
+	for _, builds := range []bool{false, true} {
+		h := serve(t, dashboard.Config{Store: s, Reports: l, Builds: builds})
+		if got := strings.Contains(get(t, h, "/privacy").Body.String(), `href="/build"`); got != builds {
+			t.Errorf("builds %v: the page to build is in the navigation: %v", builds, got)
+		}
+	}
 	none := serve(t, dashboard.Config{Store: s, Reports: l, Updates: func() dashboard.Updates { return known{} }})
 	if got := text(parsed(t, none, "/advisories")); !strings.Contains(got, "no database") {
 		t.Error("without a database, it is not said that nothing is known")

@@ -182,6 +182,7 @@ func (s *service) collect(mux *http.ServeMux, timing wire.Timing, dev string, re
 	if config.has(roleUpdates) {
 		// Opened after this, and before anything is served.
 		cfg.Updates = func() dashboard.Updates { return s.updates.releases.Snapshot() }
+		cfg.Builds = config.has(roleBuild)
 	}
 	pages, err := dashboard.New(cfg)
 	if err != nil {
