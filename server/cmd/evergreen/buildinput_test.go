@@ -2,6 +2,12 @@ package main
 
 import (
 	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"runtime"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -27,6 +33,44 @@ func TestGoVersion(t *testing.T) {
 	}
 	if d := cmp.Diff(want, in.check); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
+	}
+}
+
+// TestReadURL reads an executable and a build list over HTTP, and tells what is
+// wrong with what it gets.
+func TestReadURL(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("/self", func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, self) })
+	mux.HandleFunc("/list", func(w http.ResponseWriter, _ *http.Request) {
+		io.WriteString(w, `{"go": "go1.26.3", "modules": [{"path": "`+wire.CaddyPath+`", "version": "v2.11.3"}]}`)
+	})
+	mux.HandleFunc("/page", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "<!doctype html>") })
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := &http.Server{Handler: mux}
+	go srv.Serve(ln)
+	defer srv.Close()
+	url := "http://" + ln.Addr().String()
+	in, err := readBuild(t.Context(), url+"/self", t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if in.names == nil || !in.names.Symbol("net/http", "ServeFile") || in.check.Build.Go != runtime.Version() || in.check.System.OS != runtime.GOOS {
+		t.Errorf("of this test's own executable is known: %v, %s", in.check.Build.Go, in.check.System)
+	}
+	if in, err = readBuild(t.Context(), url+"/list", t.TempDir()); err != nil || in.check.Build.Version(wire.CaddyPath) != "v2.11.3" || in.names != nil {
+		t.Errorf("a build list: %v, error %v", in.check, err)
+	}
+	for path, want := range map[string]string{"/none": "404 Not Found", "/page": "neither an executable, nor JSON"} {
+		if _, err := readBuild(t.Context(), url+path, t.TempDir()); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: error %v, want %q", path, err, want)
+		}
 	}
 }
 
