@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"regexp"
 	"strings"
+
+	"github.com/caddy-evergreen/evergreen/server/senders"
 )
 
 // QuietErrorLog is for http.Server.ErrorLog, which writes clients' addresses
@@ -42,7 +44,7 @@ func withoutAddresses(s string) string {
 		// Punctuation around an address looks like a part of it.
 		for end := len(m); end > 0; end-- {
 			for _, a := range []string{m[:end], strings.TrimLeft(m[:end], ".:")} {
-				if parseAddr(a).IsValid() {
+				if senders.Parse(a).IsValid() {
 					return "[address]" + m[end:]
 				}
 			}

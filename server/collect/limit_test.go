@@ -3,7 +3,6 @@ package collect
 import (
 	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"net/netip"
 	"testing"
 	"time"
@@ -52,78 +51,6 @@ func TestRates(t *testing.T) {
 		if res.StatusCode != step.status || res.Header.Get("Retry-After") != step.retry {
 			t.Errorf("step %d: %s, Retry-After %q; want %d, %q", i, res.Status, res.Header.Get("Retry-After"), step.status, step.retry)
 		}
-	}
-}
-
-// A flood of addresses fills no memory and does not reset the busy ones at once.
-func TestSendersAreBounded(t *testing.T) {
-	a := newAdmission(Limits{Global: 1e9, GlobalBurst: 1e9, Sender: 1, SenderBurst: 10, Senders: 1000})
-	for i := range 100_000 {
-		ip := netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
-		if err := a.allow(ip, now); err != nil {
-			t.Fatal(err)
-		}
-		if n := a.senders(); n > 1000 {
-			t.Fatalf("%d senders are remembered", n)
-		}
-	}
-	// All are forgotten once nothing of them limits anybody.
-	if err := a.allow(netip.MustParseAddr("192.0.2.1"), now.Add(time.Minute)); err != nil {
-		t.Fatal(err)
-	}
-	if n := a.senders(); n != 1 {
-		t.Errorf("%d senders are remembered a minute later", n)
-	}
-}
-
-func TestRateOverGenerations(t *testing.T) {
-	// One request a second is admitted over a long time, however the generations change.
-	a := newAdmission(Limits{Global: 1e9, GlobalBurst: 1e9, Sender: 1, SenderBurst: 5, Senders: 1000})
-	ip := netip.MustParseAddr("2001:db8::1")
-	admitted := 0
-	for i := range 10_000 {
-		if a.allow(ip, now.Add(time.Duration(i)*100*time.Millisecond)) == nil {
-			admitted++
-		}
-	}
-	if admitted < 1000 || admitted > 1005 {
-		t.Errorf("%d requests in 1000 seconds were admitted", admitted)
-	}
-}
-
-func TestSender(t *testing.T) {
-	proxies := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")}
-	for _, c := range []struct {
-		name      string
-		proxies   []netip.Prefix
-		peer      string
-		forwarded []string
-		want      string
-	}{
-		{"direct", nil, "192.0.2.1:5", nil, "192.0.2.1"},
-		{"direct, IPv6 with zone", nil, "[fe80::1%eth0]:5", nil, "fe80::1"},
-		{"no proxy is trusted", nil, "10.0.0.1:5", []string{"192.0.2.9"}, "10.0.0.1"},
-		{"not from a proxy", proxies, "192.0.2.1:5", []string{"192.0.2.9"}, "192.0.2.1"},
-		{"from a proxy", proxies, "10.0.0.1:5", []string{"192.0.2.9"}, "192.0.2.9"},
-		{"from a proxy, mapped", proxies, "[::ffff:10.0.0.1]:5", []string{"192.0.2.9"}, "192.0.2.9"},
-		{"what the client claims", proxies, "10.0.0.1:5", []string{"203.0.113.1, 192.0.2.9"}, "192.0.2.9"},
-		{"two proxies", proxies, "10.0.0.1:5", []string{"192.0.2.9", "10.1.1.1"}, "192.0.2.9"},
-		{"with ports", proxies, "10.0.0.1:5", []string{"192.0.2.9:80, [fd00::1]:443"}, "192.0.2.9"},
-		{"nonsense ends it", proxies, "10.0.0.1:5", []string{"192.0.2.9, unknown, 10.1.1.1"}, "10.1.1.1"},
-		{"none forwarded", proxies, "10.0.0.1:5", nil, "10.0.0.1"},
-		{"only proxies", proxies, "10.0.0.1:5", []string{"10.0.0.2, 10.0.0.3"}, "10.0.0.2"},
-		{"unix socket behind a proxy", proxies, "@", []string{"192.0.2.9"}, "192.0.2.9"},
-		{"unix socket", nil, "@", []string{"192.0.2.9"}, "invalid IP"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			r := httptest.NewRequest("POST", wire.PathReports, nil)
-			r.RemoteAddr = c.peer
-			r.Header["X-Forwarded-For"] = c.forwarded
-			col := newCollector(t, &memory{}, func(cfg *Config) { cfg.TrustedProxies = c.proxies })
-			if got := col.sender(r).String(); got != c.want {
-				t.Errorf("sender %s, want %s", got, c.want)
-			}
-		})
 	}
 }
 

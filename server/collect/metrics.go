@@ -50,7 +50,7 @@ func (m *metrics) register(r prometheus.Registerer, c *Collector) error {
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "evergreen_collect_senders",
 			Help: "Senders whose rate is remembered."},
-			func() float64 { return float64(c.admit.senders()) }),
+			func() float64 { return float64(c.admit.each.Len()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "evergreen_collect_report_every_seconds",
 			Help: "How often instances are told to report."},

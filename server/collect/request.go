@@ -14,6 +14,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/caddy-evergreen/evergreen/server/senders"
 	"github.com/caddy-evergreen/evergreen/wire"
 )
 
@@ -42,7 +43,7 @@ func (c *Collector) serve(w http.ResponseWriter, r *http.Request, next handlerFu
 	if r.Method != http.MethodPost {
 		return refuse(kindMethod, "use POST")
 	}
-	sender := c.sender(r)
+	sender := senders.Address(r, c.cfg.TrustedProxies)
 	if err := c.admit.allow(sender, c.cfg.Now()); err != nil {
 		return err
 	}

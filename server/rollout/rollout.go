@@ -58,7 +58,11 @@ type Event struct {
 
 // Reached tells whether the rollout's share includes an instance, whatever its
 // state: if the hash of both ids, as a fraction of its range, is below the share.
+// Who has no id is reached when all are.
 func (r Rollout) Reached(id wire.InstanceID) bool {
+	if id == (wire.InstanceID{}) {
+		return r.Share >= 1
+	}
 	h := sha256.New()
 	fmt.Fprintf(h, "evergreen rollout v1\x00%s\x00", r.ID)
 	h.Write(id[:])

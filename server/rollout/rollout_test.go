@@ -44,6 +44,12 @@ func TestReached(t *testing.T) {
 			t.Errorf("%g of instances should be %g, and is %d", share, share*n, reached)
 		}
 	}
+	for share, want := range map[float64]bool{0: false, 0.999999: false, 1: true} {
+		r.Share = share
+		if got := r.Reached(wire.InstanceID{}); got != want {
+			t.Errorf("who has no id is reached at %g: %v", share, got)
+		}
+	}
 	// Another rollout begins with others.
 	a, b, both := Rollout{ID: "a", Share: 0.1}, Rollout{ID: "b", Share: 0.1}, 0
 	for i := range n {

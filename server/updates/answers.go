@@ -43,6 +43,7 @@ type encoded struct {
 	retry      time.Duration
 	etag       string
 	body       []byte
+	outcome    string
 }
 
 func encode(q question, generation string, a wire.Answer, now time.Time) (*encoded, error) {
@@ -55,8 +56,17 @@ func encode(q question, generation string, a wire.Answer, now time.Time) (*encod
 		question: q, generation: generation, status: http.StatusOK, good: now.Add(answerGood),
 		retry: time.Duration(a.RetryAfter) * time.Second, etag: `"` + hex.EncodeToString(sum[:12]) + `"`, body: append(body, '\n'),
 	}
-	if a.Build != nil {
-		e.status, e.good = http.StatusAccepted, now.Add(buildingGood)
+	switch {
+	case a.Target != nil:
+		e.outcome = outcomeTarget
+	case a.Build != nil && a.Build.State == "failed":
+		e.outcome, e.good = outcomeFailed, now.Add(buildingGood)
+	case a.Build != nil:
+		e.outcome, e.status, e.good = outcomeBuilding, http.StatusAccepted, now.Add(buildingGood)
+	case a.NeedsUpdate:
+		e.outcome = outcomeTold
+	default:
+		e.outcome = outcomeCurrent
 	}
 	return e, nil
 }
@@ -117,12 +127,20 @@ func (a *answers) put(e *encoded) {
 	}
 }
 
+// size is how many answers there are, and their bytes.
+func (a *answers) size() (n, bytes int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.order.Len(), a.bytes
+}
+
 // once makes an answer for all who ask for it at the same time. It goes on when
-// an asker leaves, or has waited long, since others may wait.
-func (a *answers) once(ctx context.Context, q question, wait time.Duration, f func(context.Context) (*encoded, error)) (*encoded, error) {
+// an asker leaves, or has waited long, since others may wait. first tells who
+// had it made.
+func (a *answers) once(ctx context.Context, q question, wait time.Duration, f func(context.Context) (*encoded, error)) (e *encoded, first bool, err error) {
 	a.mu.Lock()
 	m := a.going[q]
-	if m == nil {
+	if first = m == nil; first {
 		m = &making{done: make(chan struct{})}
 		a.going[q] = m
 		go func() {
@@ -141,10 +159,10 @@ func (a *answers) once(ctx context.Context, q question, wait time.Duration, f fu
 	defer long.Stop()
 	select {
 	case <-m.done:
-		return m.e, m.err
+		return m.e, first, m.err
 	case <-long.C:
-		return nil, errPlanning
+		return nil, first, errPlanning
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return nil, first, ctx.Err()
 	}
 }

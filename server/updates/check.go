@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
@@ -30,43 +31,66 @@ var (
 // A bad check is the asker's to mend.
 type bad struct{ error }
 
+// A limited check is of a sender that asks too much.
+type limited time.Duration
+
+func (l limited) Error() string { return "too many checks from this address" }
+
 func (u *Updates) check(w http.ResponseWriter, r *http.Request) {
+	began := time.Now()
+	outcome, err := u.serve(w, r)
+	if err != nil {
+		outcome = u.fail(w, r, err)
+	}
+	u.m.checks.WithLabelValues(outcome).Inc()
+	u.m.duration.Observe(time.Since(began).Seconds())
+}
+
+func (u *Updates) serve(w http.ResponseWriter, r *http.Request) (outcome string, err error) {
+	if u.cfg.Limit != nil {
+		if wait := u.cfg.Limit(r); wait > 0 {
+			return "", limited(wait)
+		}
+	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, wire.MaxBody))
 	if err != nil {
-		u.fail(w, r, bad{fmt.Errorf("the check can't be read, or is over %d bytes: %w", wire.MaxBody, err)})
-		return
+		return "", bad{fmt.Errorf("the check can't be read, or is over %d bytes: %w", wire.MaxBody, err)}
 	}
-	var held []Held
+	var id wire.InstanceID // of who has none: no rollout reaches it before all
 	if h := r.Header.Get(wire.HeaderInstance); h != "" {
-		id, err := wire.ParseInstanceID(h)
-		if err != nil {
-			u.fail(w, r, bad{err})
-			return
+		if id, err = wire.ParseInstanceID(h); err != nil {
+			return "", bad{err}
 		}
-		held = u.cfg.Held(id)
 	}
+	held := u.cfg.Held(id)
 	q, generation, now := questionOf(body, held), u.cfg.Generation(), time.Now()
-	e := u.answers.get(q, generation, now)
+	e, from := u.answers.get(q, generation, now), "memory"
 	if e == nil {
-		if e, err = u.answers.once(r.Context(), q, u.wait, func(ctx context.Context) (*encoded, error) {
+		var first bool
+		e, first, err = u.answers.once(r.Context(), q, u.wait, func(ctx context.Context) (*encoded, error) {
 			return u.make(ctx, q, generation, body, held)
-		}); err != nil {
-			u.fail(w, r, err)
-			return
+		})
+		if err != nil {
+			return "", err
+		}
+		if from = "another"; first {
+			from = "made"
 		}
 	}
+	u.m.memory.WithLabelValues(from).Inc()
 	h := w.Header()
 	h.Set("ETag", e.etag)
 	h.Set("Cache-Control", "no-cache")
 	h.Set("Retry-After", strconv.FormatInt(int64(jitter(e.retry)/time.Second), 10))
 	if e.status == http.StatusOK && r.Header.Get("If-None-Match") == e.etag {
 		w.WriteHeader(http.StatusNotModified)
-		return
+		return outcomeUnchanged, nil
 	}
 	h.Set("Content-Type", wire.TypeJSON)
 	h.Set("Content-Length", strconv.Itoa(len(e.body)))
 	w.WriteHeader(e.status)
 	w.Write(e.body)
+	return e.outcome, nil
 }
 
 // make reads and answers a check that is not in memory.
@@ -102,30 +126,43 @@ func jitter(d time.Duration) time.Duration {
 	return d - d/20 + rand.N(max(d/10, 1))
 }
 
-func (u *Updates) fail(w http.ResponseWriter, r *http.Request, err error) {
+// fail tells why a check was not answered, and with which outcome that counts.
+func (u *Updates) fail(w http.ResponseWriter, r *http.Request, err error) (outcome string) {
 	var b bad
+	var l limited
+	outcome = outcomeError
 	p := wire.Problem{Status: http.StatusInternalServerError, Title: "the check could not be answered", Detail: "The cause is in the server's log. Ask again later."}
+	retry := func(after time.Duration) {
+		w.Header().Set("Retry-After", strconv.FormatInt(int64(math.Ceil(after.Seconds())), 10))
+	}
 	switch {
 	case errors.As(err, &b):
+		outcome = outcomeRefused
 		p = wire.Problem{Status: http.StatusBadRequest, Title: "the check is refused", Detail: err.Error()}
 	case r.Context().Err() != nil:
-		return // nobody is listening
+		return outcomeHungUp // nobody is listening
+	case errors.As(err, &l):
+		outcome = outcomeLimited
+		p = wire.Problem{Status: http.StatusTooManyRequests, Title: "too many checks from this address", Detail: "Ask again when Retry-After says."}
+		retry(time.Duration(l))
 	case errors.Is(err, errPlanning):
+		outcome = outcomePlanning
 		p = wire.Problem{Status: http.StatusServiceUnavailable, Title: "the plan is being made", Detail: "Nobody asked for this build before. Ask again when Retry-After says."}
-		w.Header().Set("Retry-After", strconv.FormatInt(int64(jitter(buildRetry)/time.Second), 10))
+		retry(jitter(buildRetry))
 	case errors.Is(err, errBusy), errors.Is(err, context.DeadlineExceeded):
+		outcome = outcomeBusy
 		p = wire.Problem{Status: http.StatusServiceUnavailable, Title: "the service is busy", Detail: "Ask again when Retry-After says."}
-		w.Header().Set("Retry-After", strconv.FormatInt(int64(jitter(2*time.Minute)/time.Second), 10))
+		retry(jitter(2 * time.Minute))
 	default:
 		u.cfg.Logger.Error("a check could not be answered", "error", err)
 	}
-	b2, err := json.Marshal(p)
-	if err != nil {
-		u.cfg.Logger.Error("encoding a problem", "error", err)
-		return
+	text, err := json.Marshal(p)
+	if err != nil { // of plain structs: can't be
+		panic(err)
 	}
 	w.Header().Set("Content-Type", wire.TypeProblem)
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(p.Status)
-	w.Write(append(b2, '\n'))
+	w.Write(append(text, '\n'))
+	return outcome
 }

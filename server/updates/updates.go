@@ -27,6 +27,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/caddy-evergreen/evergreen/server/artifact"
 	"github.com/caddy-evergreen/evergreen/wire"
 )
@@ -39,7 +41,8 @@ type Config struct {
 	// releases, advisories, and what is known not to compile.
 	Generation func() string
 	// Held lists the releases that rollouts keep from an instance, with why, in
-	// an order that is the same for the same list. Nil: none are kept.
+	// an order that is the same for the same list; the zero id is of whoever has
+	// none. Nil: none are kept.
 	Held func(wire.InstanceID) []Held
 	// Builds makes executables. Nil: the service tells, and does not build.
 	Builds Builds
@@ -48,6 +51,11 @@ type Config struct {
 	Recipe func(artifact.Spec) artifact.Spec
 	// Every is how often an instance is to ask; six hours if zero.
 	Every time.Duration
+	// Limit takes one request from its sender's share, or says after what time
+	// there is some. Nil: senders are not limited.
+	Limit func(*http.Request) time.Duration
+	// Registerer gets the metrics; nil drops them.
+	Registerer prometheus.Registerer
 	// Planning is how many plans are made at a time, and ten times that how
 	// many wait; 4 if zero.
 	Planning int
@@ -72,6 +80,7 @@ type Updates struct {
 	turns   chan struct{} // held while planning
 	waiting chan struct{} // held while waiting for a turn, and planning
 	wait    time.Duration // for how long an asker waits
+	m       *metrics
 }
 
 // New makes the endpoint.
@@ -94,10 +103,13 @@ func New(cfg Config) (*Updates, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Updates{
+	u := &Updates{
 		cfg: cfg, answers: newAnswers(),
 		turns: make(chan struct{}, cfg.Planning), waiting: make(chan struct{}, 11*cfg.Planning), wait: waitTime,
-	}, nil
+	}
+	var err error
+	u.m, err = newMetrics(cfg.Registerer, u)
+	return u, err
 }
 
 // Register puts the endpoint where wire says.
@@ -114,7 +126,7 @@ func (u *Updates) answer(ctx context.Context, c wire.Check, held []Held) (wire.A
 	if c.Scope == wire.ScopeNone {
 		return a, nil
 	}
-	plan, err := u.cfg.Plan(ctx, c, versions(held))
+	plan, err := u.plan(ctx, c, versions(held))
 	if err != nil {
 		return a, err
 	}
@@ -137,10 +149,18 @@ func (u *Updates) answer(ctx context.Context, c wire.Check, held []Held) (wire.A
 	return a, err
 }
 
+// plan plans, and measures it.
+func (u *Updates) plan(ctx context.Context, c wire.Check, held []wire.ModuleVersion) (wire.Plan, error) {
+	began := time.Now()
+	p, err := u.cfg.Plan(ctx, c, held)
+	u.m.planning.Observe(time.Since(began).Seconds())
+	return p, err
+}
+
 // heldBack tells which rollouts keep something from the asker: those without
 // which the plan would be another.
 func (u *Updates) heldBack(ctx context.Context, c wire.Check, plan wire.Plan, held []Held) (string, error) {
-	free, err := u.cfg.Plan(ctx, c, nil)
+	free, err := u.plan(ctx, c, nil)
 	if err != nil {
 		return "", err
 	}

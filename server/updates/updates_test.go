@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/caddy-evergreen/evergreen/server/artifact"
 	"github.com/caddy-evergreen/evergreen/wire"
@@ -271,6 +272,66 @@ func TestRefused(t *testing.T) {
 		if resp.StatusCode != http.StatusBadRequest || err != nil || p.Detail == "" || resp.Header.Get("Content-Type") != wire.TypeProblem {
 			t.Errorf("%s: %d %+v %v", name, resp.StatusCode, p, err)
 		}
+	}
+}
+
+// A sender who asks too much is told when to come again; what is answered, and
+// from where, is counted.
+func TestLimitAndMetrics(t *testing.T) {
+	s := &service{}
+	s.built.Store(true)
+	registry := prometheus.NewRegistry()
+	var wait time.Duration
+	u, err := New(Config{
+		Plan: s.plan, Builds: s, Generation: func() string { return "" }, Registerer: registry,
+		Limit: func(*http.Request) time.Duration { return wait },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	u.Register(mux)
+	srv := httptest.NewServer(mux)
+	defer srv.Close()
+	body := question1(wire.ScopeAll)
+	_, h, _ := ask(t, srv, body, first, "")
+	ask(t, srv, body, first, "")
+	ask(t, srv, body, first, h.Get("ETag"))
+	ask(t, srv, question1(wire.ScopeNone), first, "")
+	ask(t, srv, []byte("{"), first, "")
+	wait = 1500 * time.Millisecond
+	if status, h, _ := ask(t, srv, body, first, ""); status != http.StatusTooManyRequests || h.Get("Retry-After") != "2" || h.Get("Content-Type") != wire.TypeProblem {
+		t.Errorf("%d %v", status, h)
+	}
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]float64{}
+	for _, f := range families {
+		for _, m := range f.Metric {
+			name := strings.TrimPrefix(f.GetName(), "evergreen_updates_")
+			for _, l := range m.Label {
+				name += " " + l.GetValue()
+			}
+			switch {
+			case m.Counter != nil:
+				got[name] = m.Counter.GetValue()
+			case m.Gauge != nil:
+				got[name] = m.Gauge.GetValue()
+			case m.Histogram != nil:
+				got[name] = float64(m.Histogram.GetSampleCount())
+			}
+		}
+	}
+	want := map[string]float64{
+		"checks_total current": 1, "checks_total limited": 1, "checks_total refused": 1, "checks_total target": 2, "checks_total unchanged": 1,
+		"answers_total made": 2, "answers_total memory": 2, "answers": 2, "planning": 0, "check_seconds": 6, "plan_seconds": 1,
+	}
+	bytes := got["answers_bytes"]
+	delete(got, "answers_bytes")
+	if d := cmp.Diff(want, got); d != "" || bytes == 0 {
+		t.Errorf("%v bytes of answers; metrics (-want +got):\n%s", bytes, d)
 	}
 }
 

@@ -12,9 +12,9 @@ import (
 
 	"github.com/caddy-evergreen/evergreen/server/artifact"
 	"github.com/caddy-evergreen/evergreen/server/build"
-	"github.com/caddy-evergreen/evergreen/server/collect"
 	"github.com/caddy-evergreen/evergreen/server/release"
 	"github.com/caddy-evergreen/evergreen/server/rollout"
+	"github.com/caddy-evergreen/evergreen/server/senders"
 	"github.com/caddy-evergreen/evergreen/wire"
 )
 
@@ -54,7 +54,7 @@ func (u *updateService) newFront() (*build.Front, error) {
 			return err == nil
 		},
 		Sender: func(r *http.Request) string {
-			a := collect.Sender(r, u.config.TrustedProxies)
+			a := senders.Address(r, u.config.TrustedProxies)
 			if a.Is6() {
 				p, _ := a.Prefix(64)
 				return p.String()

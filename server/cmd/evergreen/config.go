@@ -167,6 +167,9 @@ type Limits struct {
 	LogBytes int64 `json:"log_bytes"`
 }
 
+// burst is how many requests a sender may make at once.
+func (l Limits) burst() int { return max(1, int(10*l.PerSender)) }
+
 // Retention is how long things are kept; "0s" is for good.
 type Retention struct {
 	Raw    Duration `json:"raw"`    // raw reports; "2160h" (90 days)

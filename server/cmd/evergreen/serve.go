@@ -169,7 +169,7 @@ func (s *service) collect(mux *http.ServeMux, timing wire.Timing, dev string, re
 	collector, err := collect.New(collect.Config{
 		Log: s.reports, Geo: countries, Timing: timing, TrustedProxies: config.TrustedProxies,
 		ReportEvery: config.ReportEvery.Duration, Retired: config.Retired,
-		Limits: collect.Limits{Sender: config.Limits.PerSender, SenderBurst: int(10 * config.Limits.PerSender), Global: config.Limits.Global},
+		Limits: collect.Limits{Sender: config.Limits.PerSender, SenderBurst: config.Limits.burst(), Global: config.Limits.Global},
 		Logger: log, Registerer: registry, Forget: s.forget,
 	})
 	if err != nil {
@@ -215,6 +215,13 @@ func (s *service) healthz(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+	if s.updates != nil {
+		if err := s.updates.Healthy(ctx); err != nil {
+			s.log.Error("the control state does not answer", "error", err)
+			http.Error(w, "the control state does not answer", http.StatusServiceUnavailable)
+			return
+		}
+	}
 	fmt.Fprintln(w, "ok")
 }
 
@@ -245,10 +252,10 @@ func (s *service) Run(ctx context.Context, ln net.Listener) error {
 	}
 
 	server := &http.Server{
-		Handler:           s.handler,
+		Handler:           defaultPace.handler(s.handler),
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       30 * time.Second,
-		WriteTimeout:      60 * time.Second,
+		WriteTimeout:      firstWrite,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    32 << 10,
 		ErrorLog:          collect.QuietErrorLog(s.log),

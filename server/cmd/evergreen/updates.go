@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/sha256"
+	"database/sql"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -23,6 +24,7 @@ import (
 	"github.com/caddy-evergreen/evergreen/server/plan"
 	"github.com/caddy-evergreen/evergreen/server/release"
 	"github.com/caddy-evergreen/evergreen/server/rollout"
+	"github.com/caddy-evergreen/evergreen/server/senders"
 	"github.com/caddy-evergreen/evergreen/server/updates"
 	"github.com/caddy-evergreen/evergreen/wire"
 )
@@ -50,11 +52,20 @@ type updateService struct {
 	names      linkedNames // of executables that were published
 	searching  sync.Mutex  // for a plan that compiles
 	publishing sync.Mutex  // what is built, and was withdrawn
+
+	registry prometheus.Registerer
+	checks   *senders.Rates
 }
+
+// maxSenders is how many senders' rates of checks are remembered.
+const maxSenders = 1 << 17
 
 // newUpdateService opens what flow B keeps below config.Data, and starts nothing.
 func newUpdateService(ctx context.Context, config Config, plugins release.Modules, log *slog.Logger, registry prometheus.Registerer) (_ *updateService, err error) {
-	u := &updateService{config: config, log: log}
+	u := &updateService{
+		config: config, log: log, registry: registry,
+		checks: senders.NewRates(config.Limits.PerSender, config.Limits.burst(), maxSenders),
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, u.Close())
@@ -158,7 +169,10 @@ func (u *updateService) openBuilder(ctx context.Context, registry prometheus.Reg
 func (u *updateService) Register(mux *http.ServeMux) error {
 	answers, err := updates.New(updates.Config{
 		Plan: u.plan, Generation: u.generation, Held: u.held, Builds: u.builds(), Recipe: u.recipe,
-		Every: u.config.Updates.CheckEvery.Duration, Logger: u.log,
+		Every: u.config.Updates.CheckEvery.Duration, Logger: u.log, Registerer: u.registry,
+		Limit: func(r *http.Request) time.Duration {
+			return u.checks.Wait(senders.Address(r, u.config.TrustedProxies), time.Now())
+		},
 	})
 	if err != nil {
 		return err
@@ -181,6 +195,14 @@ func (u *updateService) End() {
 	if u.front != nil {
 		u.front.End()
 	}
+}
+
+// Healthy tells whether the control state answers.
+func (u *updateService) Healthy(ctx context.Context) error {
+	return u.db.Read(ctx, func(tx *sql.Tx) error {
+		var one int
+		return tx.QueryRowContext(ctx, "SELECT 1").Scan(&one)
+	})
 }
 
 // Run runs what works in the background until ctx is done.

@@ -1,4 +1,4 @@
-package collect
+package senders
 
 import (
 	"net"
@@ -7,13 +7,13 @@ import (
 	"strings"
 )
 
-// Sender is the address that a request came from: the peer's, or, if the peer
+// Address is the address that a request came from: the peer's, or, if the peer
 // is a trusted proxy, the rightmost one in X-Forwarded-For that isn't. It is
 // invalid if there is none, as on a unix socket.
 //
 // The result must not be stored, logged or put into an error.
-func Sender(r *http.Request, trusted []netip.Prefix) netip.Addr {
-	peer := parseAddr(r.RemoteAddr)
+func Address(r *http.Request, trusted []netip.Prefix) netip.Addr {
+	peer := Parse(r.RemoteAddr)
 	if len(trusted) == 0 || peer.IsValid() && !within(trusted, peer) {
 		return peer
 	}
@@ -21,7 +21,7 @@ func Sender(r *http.Request, trusted []netip.Prefix) netip.Addr {
 	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
 	addr := peer
 	for i := len(hops) - 1; i >= 0; i-- {
-		hop := parseAddr(strings.TrimSpace(hops[i]))
+		hop := Parse(strings.TrimSpace(hops[i]))
 		if !hop.IsValid() {
 			break // what is left of it can't be trusted either
 		}
@@ -32,8 +32,6 @@ func Sender(r *http.Request, trusted []netip.Prefix) netip.Addr {
 	return addr
 }
 
-func (c *Collector) sender(r *http.Request) netip.Addr { return Sender(r, c.cfg.TrustedProxies) }
-
 func within(prefixes []netip.Prefix, a netip.Addr) bool {
 	for _, p := range prefixes {
 		if p.Contains(a) {
@@ -43,8 +41,9 @@ func within(prefixes []netip.Prefix, a netip.Addr) bool {
 	return false
 }
 
-// parseAddr takes an address with or without port and brackets.
-func parseAddr(s string) netip.Addr {
+// Parse takes an address with or without port and brackets; what is
+// none is invalid.
+func Parse(s string) netip.Addr {
 	if host, _, err := net.SplitHostPort(s); err == nil {
 		s = host
 	}
