@@ -7,9 +7,12 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/caddy-evergreen/evergreen/server/build/sandbox"
 )
 
 func TestMain(m *testing.M) {
+	sandbox.Enter() // what serves builds as well tries its sandbox
 	testscript.Main(m, map[string]func(){"evergreen": main})
 }
 
