@@ -19,6 +19,7 @@ const (
 	answerGood     = 5 * time.Minute
 	// An answer that will soon be another is kept to spare the planner a crowd.
 	buildingGood = 2 * time.Second
+	deltaGood    = 30 * time.Second
 )
 
 // A question is what answers are known by: the check's bytes, and what keeps a

@@ -9,6 +9,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -117,7 +118,11 @@ func (u *Updates) make(ctx context.Context, q question, generation string, body 
 	if err != nil {
 		return nil, err
 	}
-	return encode(q, generation, a, time.Now())
+	e, err := encode(q, generation, a, time.Now())
+	if err == nil && a.Target != nil && c.SHA256 != "" && !slices.ContainsFunc(a.Target.Files, func(f wire.TargetFile) bool { return f.From == c.SHA256 }) {
+		e.good = time.Now().Add(deltaGood) // a patch may come
+	}
+	return e, err
 }
 
 // jitter spreads askers over a tenth of a time, so that a fleet that was started
