@@ -149,14 +149,15 @@ func (p *process) cpu() (time.Duration, error) {
 }
 
 type result struct {
-	rate     float64 // reports a second
+	what     string  // was sent
+	rate     float64 // of them a second
 	cpu      time.Duration
 	p50, p99 time.Duration
 }
 
 func (r result) String() string {
-	return fmt.Sprintf("%6.0f reports/s, p50 %.2f ms, p99 %.2f ms, %d µs CPU of the process each",
-		r.rate, r.p50.Seconds()*1e3, r.p99.Seconds()*1e3, r.cpu.Microseconds())
+	return fmt.Sprintf("%6.0f %s/s, p50 %.2f ms, p99 %.2f ms, %d µs CPU of the process each",
+		r.rate, r.what, r.p50.Seconds()*1e3, r.p99.Seconds()*1e3, r.cpu.Microseconds())
 }
 
 // load sends reports for collectFor from as many senders as there are, as fast
@@ -202,6 +203,7 @@ func (p *process) load(ctx context.Context, reports []sample, rate int) (result,
 	}
 	slices.Sort(took)
 	return result{
+		what: "reports",
 		rate: float64(len(took)) / elapsed.Seconds(),
 		cpu:  (cpuAfter - cpuBefore) / time.Duration(len(took)),
 		p50:  took[len(took)/2], p99: took[len(took)*99/100],

@@ -28,6 +28,10 @@ func run(ctx context.Context, args []string) error {
 		switch args[0] {
 		case "caddy":
 			return caddy(ctx)
+		case "checks":
+			return checks(ctx)
+		case "roundtrip": // the process that checks are compared with
+			return roundtrip(ctx)
 		case "collector":
 			return collector(ctx)
 		case "deltas":
@@ -40,5 +44,5 @@ func run(ctx context.Context, args []string) error {
 			return discard(ctx)
 		}
 	}
-	return fmt.Errorf("usage: bench caddy | collector | plan | deltas | builds")
+	return fmt.Errorf("usage: bench caddy | collector | checks | plan | deltas | builds")
 }
