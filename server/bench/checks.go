@@ -117,7 +117,7 @@ func sampleCheck() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := wire.Check{System: wire.System{OS: "linux", Arch: "amd64", Kernel: "6.1"}, Scope: wire.ScopeCritical, Build: wire.BuildList{Go: "go1.26.8"}}
+	c := wire.Check{System: wire.System{OS: "linux", Arch: "amd64", Kernel: "6.1"}, Scope: wire.ScopeAll, Channel: wire.ChannelStable, Build: wire.BuildList{Go: "go1.26.8"}}
 	for _, m := range modules {
 		if module.Check(m.Path, m.Version) == nil {
 			c.Build.Modules = append(c.Build.Modules, wire.ModuleVersion{Path: m.Path, Version: m.Version, Plugin: m.Plugin})

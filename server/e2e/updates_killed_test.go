@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -34,6 +35,7 @@ func TestE2EUpdatesKilled(t *testing.T) {
 		{build.Request{Caddy: "v2.11.8", OS: "linux", Arch: "amd64"}, []string{"signing", "signing"}},
 		{build.Request{Caddy: "v2.11.3", OS: "linux", Arch: "amd64", Plugins: []string{provenPlugins[0].path + "@" + provenPlugins[0].version}}, []string{"signing", "signing"}},
 	} {
+		c.request.Go = runtime.Version() // whose compiler's cache is warm
 		a := s.ask(t, c.request)
 		for _, state := range c.kills {
 			until(t, s.server, a.Events, state, "done")

@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -132,7 +133,7 @@ func (s *updateServer) maintain(t *testing.T, into any, args ...string) {
 // and downloads it.
 func (s *updateServer) order(t *testing.T, version string, plugins int) (exe string, a build.Answer) {
 	t.Helper()
-	request := build.Request{Caddy: version, OS: "linux", Arch: "amd64"}
+	request := build.Request{Caddy: version, Go: runtime.Version(), OS: "linux", Arch: "amd64"}
 	for _, p := range provenPlugins[:plugins] {
 		request.Plugins = append(request.Plugins, p.path+"@"+p.version)
 	}
