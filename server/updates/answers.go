@@ -96,6 +96,11 @@ func newAnswers() *answers {
 func (a *answers) get(q question, generation string, now time.Time) *encoded {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	return a.fresh(q, generation, now)
+}
+
+// fresh is get for who holds the lock.
+func (a *answers) fresh(q question, generation string, now time.Time) *encoded {
 	el := a.known[q]
 	if el == nil {
 		return nil
@@ -138,9 +143,16 @@ func (a *answers) size() (n, bytes int) {
 // once makes an answer for all who ask for it at the same time. It goes on when
 // an asker leaves, or has waited long, since others may wait. first tells who
 // had it made.
-func (a *answers) once(ctx context.Context, q question, wait time.Duration, f func(context.Context) (*encoded, error)) (e *encoded, first bool, err error) {
+func (a *answers) once(ctx context.Context, q question, generation string, wait time.Duration, f func(context.Context) (*encoded, error)) (e *encoded, first bool, err error) {
 	a.mu.Lock()
 	m := a.going[q]
+	if m == nil {
+		// It may have been made since the asker looked for it.
+		if e := a.fresh(q, generation, time.Now()); e != nil {
+			a.mu.Unlock()
+			return e, false, nil
+		}
+	}
 	if first = m == nil; first {
 		m = &making{done: make(chan struct{})}
 		a.going[q] = m

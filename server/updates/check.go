@@ -68,7 +68,7 @@ func (u *Updates) serve(w http.ResponseWriter, r *http.Request) (outcome string,
 	e, from := u.answers.get(q, generation, now), "memory"
 	if e == nil {
 		var first bool
-		e, first, err = u.answers.once(r.Context(), q, u.wait, func(ctx context.Context) (*encoded, error) {
+		e, first, err = u.answers.once(r.Context(), q, generation, u.wait, func(ctx context.Context) (*encoded, error) {
 			return u.make(ctx, q, generation, body, held)
 		})
 		if err != nil {
