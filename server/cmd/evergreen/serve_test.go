@@ -80,7 +80,7 @@ func newTestService(t *testing.T, roles []string) *service {
 	t.Helper()
 	config := defaultConfig()
 	config.Data, config.Roles = t.TempDir(), roles
-	if err := config.complete(func(string) string { return "" }); err != nil {
+	if err := config.complete(); err != nil {
 		t.Fatal(err)
 	}
 	s, err := newService(t.Context(), config, wire.DefaultTiming, slog.New(slog.NewTextHandler(io.Discard, nil)), "")
@@ -122,7 +122,7 @@ func TestRolesRefused(t *testing.T) {
 	} {
 		config := defaultConfig()
 		config.Roles = roles
-		if err := config.complete(os.Getenv); err == nil || !strings.Contains(err.Error(), says) {
+		if err := config.complete(); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%v: %v", roles, err)
 		}
 	}
