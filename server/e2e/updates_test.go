@@ -341,6 +341,10 @@ func TestE2EUpdates(t *testing.T) {
 	if a := s.checkItself(t, exes[0], wire.ScopeCritical); a.NeedsUpdate {
 		t.Errorf("an advisory that nobody rated: %+v", a.Plan)
 	}
+	// What comes next is for nobody yet: else it would be a way to the fix for
+	// those who the rollout of the fix has not reached.
+	var next rollout.Rollout
+	s.maintain(t, &next, "rollout", "create", wire.CaddyPath+"@"+newest, "0%")
 	s.maintain(t, nil, "release", "tag", wire.CaddyPath+"@"+fixed, "--severity", "critical", "--notes", "fixes GO-2026-9001")
 	var o rollout.Rollout
 	s.maintain(t, &o, "rollout", "create", wire.CaddyPath+"@"+fixed, "50%")
@@ -391,6 +395,7 @@ func TestE2EUpdates(t *testing.T) {
 
 	// A release of no risk is for who asks for it; the whole way once more.
 	s.maintain(t, nil, "release", "tag", wire.CaddyPath+"@"+newest, "--severity", "important")
+	s.maintain(t, nil, "rollout", "ramp", next.ID, "1.0")
 	for _, n := range []int{0, 1, 3} {
 		if a := s.checkItself(t, exes[n], wire.ScopeCritical); a.NeedsUpdate {
 			t.Errorf("scope critical: %+v", a.Plan)
