@@ -30,10 +30,14 @@ type Spec struct {
 	Root    string `json:"root,omitempty"`
 }
 
-// Canonical brings what has no order of its own in one.
+// Canonical brings what has no order of its own in one, and leaves out what
+// says nothing: which list a module is in tells whether it is a plugin.
 func (s Spec) Canonical() Spec {
 	byPath := func(ms []wire.ModuleVersion) []wire.ModuleVersion {
 		ms = slices.Clone(ms)
+		for i := range ms {
+			ms[i].Plugin = false
+		}
 		slices.SortFunc(ms, func(a, b wire.ModuleVersion) int { return strings.Compare(a.Path, b.Path) })
 		return ms
 	}

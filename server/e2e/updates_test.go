@@ -392,6 +392,10 @@ func TestE2EUpdates(t *testing.T) {
 		}
 		exes[n] = exe
 	}
+	// Who orders what a check was answered with gets just that.
+	if _, same := s.order(t, fixed, 1); same.SHA256 != hashed(t, exes[1]) {
+		t.Errorf("an order was built to %s, a check's answer to %s", same.SHA256, hashed(t, exes[1]))
+	}
 
 	// A release of no risk is for who asks for it; the whole way once more.
 	s.maintain(t, nil, "release", "tag", wire.CaddyPath+"@"+newest, "--severity", "important")

@@ -193,7 +193,7 @@ func SpecOf(c wire.Check, p wire.Plan) artifact.Spec {
 			s.Caddy = m.Version
 		case m.Path == wire.EvergreenPath: // the recipe says which
 		case m.Plugin || plugin[m.Path]:
-			s.Plugins = append(s.Plugins, wire.ModuleVersion{Path: m.Path, Version: m.Version, Plugin: true})
+			s.Plugins = append(s.Plugins, wire.ModuleVersion{Path: m.Path, Version: m.Version})
 		default:
 			s.Requires = append(s.Requires, wire.ModuleVersion{Path: m.Path, Version: m.Version})
 		}

@@ -144,7 +144,7 @@ func TestCheck(t *testing.T) {
 	}
 	want := artifact.Spec{
 		Go: "go1.26.3", System: wire.System{OS: "linux", Arch: "amd64"}, Caddy: "v2.11.9", Evergreen: "v1.2.3",
-		Plugins:  []wire.ModuleVersion{{Path: "example.com/plugin", Version: "v1.0.0", Plugin: true}},
+		Plugins:  []wire.ModuleVersion{{Path: "example.com/plugin", Version: "v1.0.0"}},
 		Requires: []wire.ModuleVersion{{Path: "golang.org/x/net", Version: "v0.60.0"}},
 	}
 	if d := cmp.Diff(want, s.spec); d != "" {
