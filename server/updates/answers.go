@@ -6,7 +6,9 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"net/http"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -157,7 +159,7 @@ func (a *answers) once(ctx context.Context, q question, generation string, wait 
 		m = &making{done: make(chan struct{})}
 		a.going[q] = m
 		go func() {
-			m.e, m.err = f(context.WithoutCancel(ctx))
+			m.e, m.err = caught(context.WithoutCancel(ctx), f)
 			if m.err == nil {
 				a.put(m.e)
 			}
@@ -178,4 +180,15 @@ func (a *answers) once(ctx context.Context, q question, generation string, wait 
 	case <-ctx.Done():
 		return nil, first, ctx.Err()
 	}
+}
+
+// caught makes a panic an error, as net/http does for a handler: what a stranger
+// sends must not end the server.
+func caught(ctx context.Context, f func(context.Context) (*encoded, error)) (e *encoded, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return f(ctx)
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -253,6 +254,39 @@ func TestLong(t *testing.T) {
 	u.wait = time.Minute
 	if w := ask(); w.Code != http.StatusOK || s.plans.Load() != 1 {
 		t.Errorf("%d %s after %d plans", w.Code, w.Body, s.plans.Load())
+	}
+}
+
+// A check that a planner panics at is answered, and the server goes on.
+func TestPanic(t *testing.T) {
+	var log bytes.Buffer
+	u, err := New(Config{
+		Plan: func(_ context.Context, c wire.Check, _ []wire.ModuleVersion) (wire.Plan, error) {
+			if c.Scope == wire.ScopeAll {
+				panic("a plan that nobody thought of")
+			}
+			return wire.Plan{Build: c.Build}, nil
+		},
+		Generation: func() string { return "" }, Planning: 1, Logger: slog.New(slog.NewTextHandler(&log, nil)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	u.Register(mux)
+	srv := httptest.NewServer(mux)
+	defer srv.Close()
+	for range 20 { // more than may plan and wait
+		if status, _, _ := ask(t, srv, question1(wire.ScopeAll), first, ""); status != http.StatusInternalServerError {
+			t.Errorf("status %d", status)
+		}
+	}
+	if status, _, a := ask(t, srv, question1(wire.ScopeCritical), first, ""); status != http.StatusOK || a.NeedsUpdate {
+		t.Errorf("%d %+v", status, a)
+	}
+	srv.Close() // the log is written no more
+	if !strings.Contains(log.String(), "nobody thought of") {
+		t.Errorf("the log has no cause: %s", log.String())
 	}
 }
 

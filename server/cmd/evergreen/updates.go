@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -375,6 +376,11 @@ func (u *updateService) whyNot(ctx context.Context, c wire.Check) {
 		return // one at a time; who asks again finds this one's result, or its turn
 	}
 	defer u.searching.Unlock()
+	defer func() { // what a stranger asks must not end the server
+		if p := recover(); p != nil {
+			u.log.Error("looking for a plan that compiles", "panic", p, "stack", string(debug.Stack()))
+		}
+	}()
 	ctx, cancel := context.WithTimeout(ctx, compileTime)
 	defer cancel()
 	cfg := u.planConfig()
