@@ -48,8 +48,9 @@ type Config struct {
 	// Proxies are URLs that are asked in turn, the next one when a version is
 	// not found: "https://proxy.example". With none, only Dir is read.
 	Proxies []string
-	// SumDB checks what proxies answer: "sum.golang.org", or that with a key,
-	// as in GOSUMDB; "off" or "" checks nothing.
+	// SumDB checks what proxies answer, as GOSUMDB: the name of Go's own
+	// checksum database as `go env GOSUMDB` has it, or another one's verifier
+	// key; "off" or "" checks nothing.
 	SumDB string
 	// NoSumDB are glob patterns of module paths that are not checked, as in
 	// GONOSUMDB.

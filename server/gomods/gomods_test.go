@@ -20,6 +20,7 @@ import (
 	"golang.org/x/mod/sumdb/dirhash"
 	"golang.org/x/mod/sumdb/note"
 
+	"github.com/caddy-evergreen/evergreen/server/goenv"
 	"github.com/caddy-evergreen/evergreen/server/gomods"
 )
 
@@ -212,5 +213,17 @@ func TestProxies(t *testing.T) {
 	got := gomods.Proxies("https://a.example,https://b.example|direct,https://c.example")
 	if d := cmp.Diff([]string{"https://a.example", "https://b.example"}, got); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
+	}
+}
+
+// Go's own checksum database is known by its name alone; no other is.
+func TestSumDBName(t *testing.T) {
+	t.Setenv("GOSUMDB", "")
+	own := goenv.Get("GOSUMDB")
+	for name, fine := range map[string]bool{own: true, "off": true, "": true, "sums.example": false, own + "+00000000+AAAA": false} {
+		_, err := gomods.New(gomods.Config{Dir: t.TempDir(), SumDB: name})
+		if (err == nil) != fine {
+			t.Errorf("%q: %v", name, err)
+		}
 	}
 }

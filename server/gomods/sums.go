@@ -10,10 +10,13 @@ import (
 	"sync"
 
 	"golang.org/x/mod/sumdb"
+	"golang.org/x/mod/sumdb/note"
 )
 
-// goSumDBKey is the public key of sum.golang.org, as the go command has it.
-const goSumDBKey = "sum.golang.org+033de0ae+Ac4zctda0e5eza+HJyk9SxEdh+s3Ux18htTTAD8OuAn8"
+// goSumDBKey is what follows the name in the verifier key of Go's own checksum
+// database, as the go command has it. The first part is a hash of name and key,
+// so that together with any other name it is no key.
+const goSumDBKey = "+033de0ae+Ac4zctda0e5eza+HJyk9SxEdh+s3Ux18htTTAD8OuAn8"
 
 // sums asks a checksum database through the proxies, as the go command does.
 type sums struct {
@@ -24,15 +27,15 @@ type sums struct {
 // newSums returns nil if nothing is to be checked.
 func newSums(s *Source) (*sums, error) {
 	key, _, _ := strings.Cut(s.cfg.SumDB, " ")
-	switch key {
-	case "", "off":
+	if key == "" || key == "off" {
 		return nil, nil
-	case "sum.golang.org":
-		key = goSumDBKey
 	}
-	name, _, ok := strings.Cut(key, "+")
-	if !ok {
-		return nil, fmt.Errorf("checksum database %.80q: write sum.golang.org, a verifier key, or off", s.cfg.SumDB)
+	name, _, whole := strings.Cut(key, "+")
+	if !whole {
+		key += goSumDBKey
+	}
+	if _, err := note.NewVerifier(key); err != nil {
+		return nil, fmt.Errorf("checksum database %.80q: write what `go env GOSUMDB` says, a verifier key, or off: %w", s.cfg.SumDB, err)
 	}
 	ops := &sumOps{source: s, key: key, name: name, config: map[string][]byte{}}
 	return &sums{sumdb.NewClient(ops), ops}, nil
