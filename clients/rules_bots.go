@@ -133,7 +133,7 @@ var botRules = []struct{ class, name, words string }{
 	{"preview", "redditbot", "redditbot"},
 	{"preview", "embedly", "embedly"},
 	{"preview", "iframely", "iframely"},
-	{"preview", "mastodon", "mastodon pleroma misskey akkoma"},
+	{"preview", "fediverse", "mastodon pleroma misskey akkoma"},
 	{"preview", "bluesky", "bluesky+cardyb"},
 	{"preview", "vkshare", "vkshare"},
 	{"preview", "google-image-proxy", "googleimageproxy gmailimageproxy"},

@@ -37,7 +37,7 @@ var (
 		"newsblur", "tiny-tiny-rss", "freshrss", "miniflux", "netnewswire", "feedfetcher-google", "theoldreader",
 		"bazqux", "flipboard", "superfeedr", "newsgator", "bloglovin", "podcasts", "facebookexternalhit",
 		"twitterbot", "linkedinbot", "slackbot", "discordbot", "telegrambot", "whatsapp", "skypeuripreview",
-		"pinterestbot", "redditbot", "embedly", "iframely", "mastodon", "bluesky", "vkshare", "google-image-proxy",
+		"pinterestbot", "redditbot", "embedly", "iframely", "fediverse", "bluesky", "vkshare", "google-image-proxy",
 		"yahoo-mail-proxy", "bingpreview", "google-web-preview", "snap-url-preview", "viber", "archive-org",
 		"ia_archiver", "heritrix", "archiveteam", "arquivo", "httrack", "bnf", "grub", "zgrab", "masscan", "censys",
 		"nmap", "nuclei", "shodan", "internet-measurement", "palo-alto-expanse", "nikto", "sqlmap", "wpscan", "ffuf",
