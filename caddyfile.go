@@ -32,6 +32,7 @@ func parseGlobalOption(d *caddyfile.Dispenser, _ any) (any, error) {
 //		endpoint    <url>
 //		metrics_off <name or prefix>...
 //		label       <label>
+//		updates     …  (see [UpdatesConfig.UnmarshalCaddyfile])
 //	}
 func (c *Config) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the option's name
@@ -62,6 +63,15 @@ func (c *Config) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 				return d.ArgErr()
 			}
 			c.MetricsOff = append(c.MetricsOff, names...)
+			continue
+		case "updates":
+			if c.Updates != nil {
+				return d.Err("evergreen: updates is set twice")
+			}
+			c.Updates = new(UpdatesConfig)
+			if err := c.Updates.unmarshalCaddyfile(d, d.Nesting()); err != nil {
+				return err
+			}
 			continue
 		default:
 			return d.Errf("evergreen: unknown option %q%s", name, nearest.Hint(name, configKeys))

@@ -43,25 +43,34 @@ type Config struct {
 
 	// Label tells a fleet's instances from others: 1 to 32 of a-z, 0-9 and "-".
 	Label string `json:"label,omitempty"`
+
+	// Updates is which updates are installed, and how. It is independent of
+	// Telemetry: each works without the other.
+	Updates *UpdatesConfig `json:"updates,omitempty"`
 }
 
-var configKeys = []string{"telemetry", "endpoint", "metrics_off", "label"}
+var configKeys = []string{"telemetry", "endpoint", "metrics_off", "label", "updates"}
 
 // UnmarshalJSON is strict, and names the nearest option to an unknown one.
 func (c *Config) UnmarshalJSON(b []byte) error {
+	type plain Config // without this method
+	return decodeOptions(b, "evergreen", configKeys, (*plain)(c))
+}
+
+// decodeOptions decodes an object that has no other fields than keys.
+func decodeOptions(b []byte, what string, keys []string, into any) error {
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(b, &fields); err != nil {
-		return fmt.Errorf("evergreen: expected an object with the options %s", strings.Join(configKeys, ", "))
+		return fmt.Errorf("%s: expected an object with the options %s", what, strings.Join(keys, ", "))
 	}
 	for name := range fields {
-		if !known(name, configKeys) {
-			return fmt.Errorf("evergreen: unknown option %q%s", name, nearest.Hint(name, configKeys))
+		if !known(name, keys) {
+			return fmt.Errorf("%s: unknown option %q%s", what, name, nearest.Hint(name, keys))
 		}
 	}
-	type plain Config // without this method
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
-	return d.Decode((*plain)(c))
+	return d.Decode(into)
 }
 
 func known(name string, names []string) bool {
@@ -93,16 +102,22 @@ func (c *Config) check() error {
 			return fmt.Errorf("metrics_off: there is no metric %q%s", name, nearest.Hint(name, metricNames()))
 		}
 	}
+	if c.Updates != nil {
+		return c.Updates.check()
+	}
 	return nil
 }
 
-func checkEndpoint(s string) error {
+func checkEndpoint(s string) error { return checkURL("endpoint", s) }
+
+// checkURL refuses what is no base URL; empty is none.
+func checkURL(option, s string) error {
 	if s == "" {
 		return nil
 	}
 	u, err := url.Parse(s)
 	if err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
-		return fmt.Errorf("endpoint is %.200q: set a base URL such as https://telemetry.example.com", s)
+		return fmt.Errorf("%s is %.200q: set a base URL such as https://evergreen.example.com", option, s)
 	}
 	return nil
 }
