@@ -1,0 +1,96 @@
+package testbed
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/net/websocket"
+)
+
+// A Backend is the application behind LoadSite's proxy: it echoes WebSockets
+// and answers an upload with its SHA-256.
+type Backend struct {
+	Addr   string
+	server http.Server
+}
+
+// StartBackend listens on loopback until Close.
+func StartBackend() (*Backend, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	b := &Backend{Addr: l.Addr().String()}
+	b.server.Handler, b.server.ReadHeaderTimeout = BackendHandler(), 10*time.Second
+	go func() { _ = b.server.Serve(l) }()
+	return b, nil
+}
+
+// Close ends it and all connections to it.
+func (b *Backend) Close() { _ = b.server.Close() }
+
+// BackendHandler is what a Backend serves.
+func BackendHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/ws", websocket.Server{Handler: func(ws *websocket.Conn) { _, _ = io.Copy(ws, ws) }})
+	mux.HandleFunc("POST /upload", func(w http.ResponseWriter, r *http.Request) {
+		h := sha256.New()
+		if _, err := io.Copy(h, r.Body); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		_, _ = io.WriteString(w, hex.EncodeToString(h.Sum(nil)))
+	})
+	return mux
+}
+
+// WriteLarge makes the file that LoadSite serves as /large, in the folder.
+func WriteLarge(folder string, size int64) error {
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return err
+	}
+	f, err := os.Create(filepath.Join(folder, "large"))
+	if err != nil {
+		return err
+	}
+	if _, err := io.Copy(f, Large(size)); err != nil {
+		f.Close()
+		return err
+	}
+	return f.Close()
+}
+
+// LoadSite is the Caddyfile of the site that a Load is sent to: folder has the
+// file of WriteLarge, backend is a Backend's address. globals are further lines
+// of the global options, sites what follows.
+func LoadSite(p Ports, folder, backend string, globals []string, sites ...string) string {
+	return "{\n" + p.Globals() + strings.Join(append(globals, ""), "\n") + "}\n" + fmt.Sprintf(`
+(load) {
+	respond / %q 200
+	handle /large {
+		root * %q
+		file_server
+	}
+	handle /upload {
+		reverse_proxy %[3]s
+	}
+	handle /ws {
+		reverse_proxy %[3]s
+	}
+}
+localhost {
+	import load
+}
+http://localhost {
+	import load
+}
+`, loadAnswer, folder, backend) + strings.Join(sites, "\n")
+}
