@@ -49,7 +49,7 @@ func TestE2ESenderAddress(t *testing.T) {
 	})
 	srv.stop(t)
 	searched := 0
-	err := filepath.WalkDir(srv.dir, func(path string, d fs.DirEntry, err error) error {
+	err := filepath.WalkDir(srv.Dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || !d.Type().IsRegular() {
 			return err
 		}
@@ -82,17 +82,17 @@ func TestE2ECountry(t *testing.T) {
 	}
 	srv := startServer(t)
 	srv.stop(t)
-	if out, err := exec.Command(evergreen, "geo", "--data", filepath.Join(srv.dir, "data"), "install", file).CombinedOutput(); err != nil {
+	if out, err := exec.Command(evergreen, "geo", "--data", filepath.Join(srv.Dir, "data"), "install", file).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	if err := srv.start(); err != nil {
+	if err := srv.Start(); err != nil {
 		t.Fatal(err)
 	}
 	if status, answer := postFrom(t, srv, "193.0.6.139", handMade(t), wire.PathReports); status != http.StatusOK {
 		t.Fatalf("the report got %d: %s", status, answer)
 	}
 	eventually(t, 30*time.Second, func() error {
-		b, err := srv.get(t.Context(), "/api/v1/query?metric=instances.active&facet=country&by=value&range=1h&grain=hour")
+		b, err := srv.Get(t.Context(), "/api/v1/query?metric=instances.active&facet=country&by=value&range=1h&grain=hour")
 		if err == nil && !bytes.Contains(b, []byte(`"NL"`)) {
 			err = fmt.Errorf("no instance in the Netherlands: %s", b)
 		}
@@ -123,7 +123,7 @@ func postFrom(t *testing.T, srv *server, sender string, body []byte, path string
 	if err != nil {
 		t.Fatal(err)
 	}
-	req, err := http.NewRequest(http.MethodPost, srv.url()+path, bytes.NewReader(body))
+	req, err := http.NewRequest(http.MethodPost, srv.URL()+path, bytes.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -143,14 +143,14 @@ func (i *reporting) send(url string) error {
 func TestE2ECampaign(t *testing.T) {
 	srv := startServer(t, "EVERGREEN_WINDOW=5m")
 	srv.stop(t)
-	geo := filepath.Join(srv.dir, "data", "geo")
+	geo := filepath.Join(srv.Dir, "data", "geo")
 	if err := os.MkdirAll(geo, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(filepath.Join(geo, "networks.csv"), networksFile(), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := srv.start(); err != nil {
+	if err := srv.Start(); err != nil {
 		t.Fatal(err)
 	}
 
@@ -175,7 +175,7 @@ func TestE2ECampaign(t *testing.T) {
 						i.minute(flood, known)
 					}
 				}
-				if err := i.send(srv.url()); err != nil {
+				if err := i.send(srv.URL()); err != nil {
 					t.Error(err)
 				}
 			}
@@ -211,7 +211,7 @@ func TestE2ECampaign(t *testing.T) {
 	}
 	// An answer is given again for a minute, and reports take their time.
 	eventually(t, 150*time.Second, func() error {
-		b, err := srv.get(t.Context(), "/api/v1/campaigns?range=7d")
+		b, err := srv.Get(t.Context(), "/api/v1/campaigns?range=7d")
 		if err != nil {
 			return err
 		}
@@ -226,7 +226,7 @@ func TestE2ECampaign(t *testing.T) {
 		}
 		return nil
 	})
-	if log := srv.logTail(1 << 20); strings.Contains(log, "11.0.") || strings.Contains(log, "11.1.") {
+	if log := srv.LogTail(1 << 20); strings.Contains(log, "11.0.") || strings.Contains(log, "11.1.") {
 		t.Error("the service has logged a source network")
 	}
 }

@@ -138,7 +138,7 @@ func TestE2ECertificates(t *testing.T) {
 		site("page.acme.test", issuer("/page", "")) +
 		site("untrusted.acme.test", fmt.Sprintf("issuer acme {\ndir https://localhost:%d/acme/long/directory\n}", ca.Ports.HTTPS)) +
 		site("nobody.acme.test", "issuer acme {\ndir https://"+nobody+"/directory\n}")
-	c := launch(t, exe, filepath.Join(t.TempDir(), "caddy"), caddyfile, ports, "EVERGREEN_ENDPOINT="+srv.url())
+	c := launch(t, exe, filepath.Join(t.TempDir(), "caddy"), caddyfile, ports, "EVERGREEN_ENDPOINT="+srv.URL())
 	addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(ports.HTTPS))
 
 	// Caddy tries again after a minute, so that each count is a lower bound.

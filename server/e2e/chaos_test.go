@@ -45,7 +45,7 @@ type witness struct {
 
 func startWitness(t *testing.T, srv *server) *witness {
 	t.Helper()
-	target, err := url.Parse(srv.url())
+	target, err := url.Parse(srv.URL())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -195,8 +195,8 @@ func TestE2EChaosServer(t *testing.T) {
 	}
 	for range kills {
 		time.Sleep(time.Duration(200+rand.IntN(1500)) * time.Millisecond)
-		srv.kill()
-		if err := srv.start(); err != nil {
+		srv.Kill()
+		if err := srv.Start(); err != nil {
 			t.Fatal(err)
 		}
 	}

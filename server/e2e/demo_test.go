@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/caddy-evergreen/evergreen/server/testbed"
 )
 
 // TestE2EDemo runs the demonstration as a newcomer does, waits until real
@@ -39,7 +41,7 @@ func TestE2EDemo(t *testing.T) {
 		}
 		lines <- all.String()
 	}()
-	srv := &server{addr: addr}
+	srv := &server{&testbed.Server{Addr: addr}}
 	select {
 	case own := <-link:
 		eventually(t, 60*time.Second, func() error {
@@ -49,7 +51,7 @@ func TestE2EDemo(t *testing.T) {
 			}
 			return err
 		})
-		if _, err := srv.get(t.Context(), own); err != nil {
+		if _, err := srv.Get(t.Context(), own); err != nil {
 			t.Errorf("the instance's own page: %v", err)
 		}
 	case all := <-lines:

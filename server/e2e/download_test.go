@@ -36,23 +36,23 @@ func startBuilder(t *testing.T, control string) *server {
 		t.Fatal(err)
 	}
 	caches := strings.Fields(string(out))
-	s := &server{dir: t.TempDir(), addr: freeAddr(t)}
+	s := newServer(t)
 	config, err := json.Marshal(map[string]any{
-		"listen": s.addr, "data": filepath.Join(s.dir, "data"), "roles": []string{"updates", "build"},
+		"listen": s.Addr, "data": filepath.Join(s.Dir, "data"), "roles": []string{"updates", "build"},
 		"updates": map[string]any{"url": "https://evergreen.example", "control": control, "source": checkout, "mod_cache": caches[0], "go_cache": caches[1],
 			"plugins": map[string]string{provenPlugins[0].path: "DNS challenges by Cloudflare"}},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.config = config
-	if err := s.start(); err != nil {
+	s.Config = config
+	if err := s.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		s.kill()
+		s.Kill()
 		if t.Failed() {
-			t.Logf("the server's log:\n%s", s.logTail(40))
+			t.Logf("the server's log:\n%s", s.LogTail(40))
 		}
 	})
 	return s
@@ -63,7 +63,7 @@ func startBuilder(t *testing.T, control string) *server {
 func TestE2EDownload(t *testing.T) {
 	s := startBuilder(t, "")
 	body := `{"caddy": "v2.11.9", "os": "linux", "arch": "amd64", "plugins": ["github.com/caddy-dns/cloudflare@v0.2.1"]}`
-	resp, err := http.Post(s.url()+"/api/v1/builds", wire.TypeJSON, strings.NewReader(body))
+	resp, err := http.Post(s.URL()+"/api/v1/builds", wire.TypeJSON, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,14 +73,14 @@ func TestE2EDownload(t *testing.T) {
 		t.Fatalf("%s: %+v (%v)", resp.Status, a, err)
 	}
 	until(t, s, a.Events, "compiling", "linking", "done")
-	s.kill()
-	if err := s.start(); err != nil {
+	s.Kill()
+	if err := s.Start(); err != nil {
 		t.Fatal(err)
 	}
 	until(t, s, a.Events, "done")
 
 	q := url.Values{"os": {"linux"}, "arch": {"amd64"}, "p": {"github.com/caddy-dns/cloudflare@v0.2.1"}, "caddy": {"v2.11.9"}, "idempotency": {"1"}}
-	resp, err = http.Get(s.url() + wire.PathDownload + "?" + q.Encode())
+	resp, err = http.Get(s.URL() + wire.PathDownload + "?" + q.Encode())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,14 +110,14 @@ func TestE2EDownload(t *testing.T) {
 	}
 
 	// What is not registered is not built, and the page says what is.
-	if resp, err = http.Get(s.url() + wire.PathDownload + "?os=linux&arch=amd64&p=github.com/mholt/caddy-ratelimit@v0.1.0"); err != nil {
+	if resp, err = http.Get(s.URL() + wire.PathDownload + "?os=linux&arch=amd64&p=github.com/mholt/caddy-ratelimit@v0.1.0"); err != nil {
 		t.Fatal(err)
 	}
 	resp.Body.Close()
 	if resp.StatusCode != http.StatusForbidden {
 		t.Errorf("a plugin that is not registered: %s", resp.Status)
 	}
-	if resp, err = http.Get(s.url() + "/build"); err != nil {
+	if resp, err = http.Get(s.URL() + "/build"); err != nil {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
@@ -135,7 +135,7 @@ func TestE2EBuildersShare(t *testing.T) {
 	servers := []*server{startBuilder(t, control), startBuilder(t, control)}
 	sums := map[string]bool{}
 	for i, s := range servers {
-		resp, err := http.Get(s.url() + wire.PathDownload + "?caddy=v2.11.9&telemetry=off&os=linux&arch=amd64")
+		resp, err := http.Get(s.URL() + wire.PathDownload + "?caddy=v2.11.9&telemetry=off&os=linux&arch=amd64")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -154,7 +154,7 @@ func TestE2EBuildersShare(t *testing.T) {
 		t.Errorf("the servers give different executables: %v", sums)
 	}
 	for i, s := range servers {
-		resp, err := http.Get(s.url() + "/api/v1/builds")
+		resp, err := http.Get(s.URL() + "/api/v1/builds")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -172,7 +172,7 @@ func TestE2EBuildersShare(t *testing.T) {
 // until follows a build's events until one of the states.
 func until(t *testing.T, s *server, events string, states ...string) {
 	t.Helper()
-	resp, err := http.Get(s.url() + events)
+	resp, err := http.Get(s.URL() + events)
 	if err != nil {
 		t.Fatal(err)
 	}

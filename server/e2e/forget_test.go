@@ -23,7 +23,7 @@ import (
 func TestE2EForget(t *testing.T) {
 	exe := caddyWith(t, caddyVersions[len(caddyVersions)-1])
 	srv := startServer(t)
-	caddy, _ := startCaddy(t, exe, func(p testbed.Ports) string { return testbed.Site(p) }, "EVERGREEN_ENDPOINT="+srv.url())
+	caddy, _ := startCaddy(t, exe, func(p testbed.Ports) string { return testbed.Site(p) }, "EVERGREEN_ENDPOINT="+srv.URL())
 	client := clientOf(t, caddy, "http/2")
 	request(t, client, "GET", fmt.Sprintf("https://localhost:%d/", caddy.Ports.HTTPS), firefox)
 	eventually(t, 30*time.Second, func() error {
@@ -39,7 +39,7 @@ func TestE2EForget(t *testing.T) {
 		t.Fatal(err)
 	}
 	link = strings.TrimSpace(link)
-	if page, err := srv.get(t.Context(), link); err != nil || !bytes.Contains(page, []byte(caddyVersions[len(caddyVersions)-1])) {
+	if page, err := srv.Get(t.Context(), link); err != nil || !bytes.Contains(page, []byte(caddyVersions[len(caddyVersions)-1])) {
 		t.Fatalf("the instance's own page does not show its version (%v)", err)
 	}
 
@@ -51,7 +51,7 @@ func TestE2EForget(t *testing.T) {
 	}
 	// What a page was made of is kept for some seconds.
 	eventually(t, 40*time.Second, func() error {
-		page, err := srv.get(t.Context(), link)
+		page, err := srv.Get(t.Context(), link)
 		if err == nil && bytes.Contains(page, []byte(caddyVersions[len(caddyVersions)-1])) {
 			err = errors.New("the deleted instance's page still shows its version")
 		}
@@ -68,7 +68,7 @@ func TestE2EForget(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = filepath.WalkDir(srv.dir, func(path string, d fs.DirEntry, err error) error {
+	err = filepath.WalkDir(srv.Dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || !d.Type().IsRegular() {
 			return err
 		}

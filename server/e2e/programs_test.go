@@ -150,7 +150,7 @@ func TestE2EInterception(t *testing.T) {
 	}
 	c := startCaddyFor(t, exe, ca, func(p testbed.Ports) string {
 		return "{\n" + p.Globals() + "\tdefault_sni localhost\n}\nlocalhost {\n\ttls " + leaf + " " + leaf + "\n\trespond \"hello\"\n}\n"
-	}, "EVERGREEN_ENDPOINT="+srv.url())
+	}, "EVERGREEN_ENDPOINT="+srv.URL())
 	addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(c.Ports.HTTPS))
 	library := map[string]string{"mitmproxy": "openssl", "squid": "openssl", "haproxy": "openssl", "sslsplit": "openssl", "goproxy": "go", "martian": "go"}
 

@@ -20,7 +20,7 @@ import (
 func TestE2EProxy(t *testing.T) {
 	exe := caddyWith(t, caddyVersions[len(caddyVersions)-1])
 	srv := startServer(t)
-	target, err := url.Parse(srv.url())
+	target, err := url.Parse(srv.URL())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -133,7 +133,7 @@ func TestE2EReleasesFromProxy(t *testing.T) {
 // is killed again and again: what was answered is kept, the log is whole, and
 // the pages show it.
 func TestE2EReleasesServed(t *testing.T) {
-	s := &server{dir: t.TempDir(), addr: freeAddr(t), env: append([]string{"GOPROXY=off"}, shortTiming...)}
+	s := newServer(t, append([]string{"GOPROXY=off"}, shortTiming...)...)
 	config := map[string]any{"roles": []string{"collect", "dashboard", "updates"}, "updates": map[string]any{"two_people": true}}
 	vulns, err := filepath.Abs("../../../shared/data/vulndb/vulndb.zip")
 	if err != nil {
@@ -144,16 +144,16 @@ func TestE2EReleasesServed(t *testing.T) {
 	} else {
 		vulns = ""
 	}
-	if s.config, err = json.Marshal(config); err != nil {
+	if s.Config, err = json.Marshal(config); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.start(); err != nil {
+	if err := s.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { s.kill() })
+	t.Cleanup(func() { s.Kill() })
 	run := func(args ...string) (string, error) {
 		cmd := exec.CommandContext(t.Context(), evergreen, args...)
-		cmd.Env = append(os.Environ(), "EVERGREEN_SERVER="+s.url())
+		cmd.Env = append(os.Environ(), "EVERGREEN_SERVER="+s.URL())
 		out, err := cmd.CombinedOutput()
 		return string(out), err
 	}
@@ -165,7 +165,7 @@ func TestE2EReleasesServed(t *testing.T) {
 		}
 		return out
 	}
-	key, admin := filepath.Join(s.dir, "ann.key"), filepath.Join(s.dir, "data", "admin-token")
+	key, admin := filepath.Join(s.Dir, "ann.key"), filepath.Join(s.Dir, "data", "admin-token")
 	public := strings.TrimSpace(must("release", "key", key))
 	must("release", "grant", "example.com/m", "--name", "ann", "--public-key", public, "--token-file", admin)
 
@@ -175,7 +175,7 @@ func TestE2EReleasesServed(t *testing.T) {
 		go func() {
 			defer close(killed)
 			time.Sleep(rand.N(200 * time.Millisecond))
-			s.kill()
+			s.Kill()
 		}()
 		for {
 			if _, err := run("release", "tag", fmt.Sprintf("example.com/m@v0.0.%d", answered), "--severity", "minor", "--key", key); err != nil {
@@ -184,7 +184,7 @@ func TestE2EReleasesServed(t *testing.T) {
 			answered++
 		}
 		<-killed
-		if err := s.start(); err != nil {
+		if err := s.Start(); err != nil {
 			t.Fatal(err)
 		}
 		must("release", "log", "--verify")
@@ -207,13 +207,13 @@ func TestE2EReleasesServed(t *testing.T) {
 		t.Fatalf("there is no sum in\n%s", shown)
 	}
 	must("release", "approve", "example.com/m@v1.0.0", "--sum", sum, "--token-file", admin)
-	page, err := s.get(t.Context(), "/releases?severity=critical")
+	page, err := s.Get(t.Context(), "/releases?severity=critical")
 	if err != nil || !strings.Contains(string(page), "Read this.") || !strings.Contains(string(page), "ann, admin") {
 		t.Errorf("the page of critical releases lacks it: %v\n%s", err, page)
 	}
 	if vulns != "" {
 		eventually(t, time.Minute, func() error {
-			page, err := s.get(t.Context(), "/advisories?module=github.com%2Fcaddyserver%2Fcaddy%2Fv2")
+			page, err := s.Get(t.Context(), "/advisories?module=github.com%2Fcaddyserver%2Fcaddy%2Fv2")
 			if err == nil && !strings.Contains(string(page), "GO-2026-5346") {
 				err = fmt.Errorf("the page of advisories lacks GO-2026-5346: %s", page)
 			}

@@ -44,7 +44,7 @@ func TestE2EReports(t *testing.T) {
 			site := func(p testbed.Ports) string {
 				return testbed.Site(p, "\thandle /slow {\n\t\treverse_proxy "+upstream.addr+"\n\t}")
 			}
-			caddy, tries := startCaddy(t, exe, site, "EVERGREEN_ENDPOINT="+srv.url())
+			caddy, tries := startCaddy(t, exe, site, "EVERGREEN_ENDPOINT="+srv.URL())
 			before := configOf(t, caddy)
 
 			want := newLedger()
@@ -256,14 +256,14 @@ func checkCommands(t *testing.T, srv *server, caddy *testbed.Caddy) {
 	}
 	link = strings.TrimSpace(link)
 	eventually(t, 30*time.Second, func() error {
-		page, err := srv.get(t.Context(), link)
+		page, err := srv.Get(t.Context(), link)
 		if err == nil && !bytes.Contains(page, []byte("v2.11.")) {
 			err = errors.New("the instance's own page does not show its version")
 		}
 		return err
 	})
 	bad := strings.Replace(link, "signature=", "signature=00", 1)
-	if _, err := srv.get(t.Context(), bad); err == nil || !strings.Contains(err.Error(), "403") {
+	if _, err := srv.Get(t.Context(), bad); err == nil || !strings.Contains(err.Error(), "403") {
 		t.Errorf("a link with a wrong signature: %v, want 403", err)
 	}
 }

@@ -7,16 +7,13 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net"
-	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -75,15 +72,8 @@ func (w logWriter) Write(b []byte) (int, error) {
 // shortTiming makes both sides work in seconds instead of minutes.
 var shortTiming = []string{"EVERGREEN_WINDOW=2s", "EVERGREEN_NOTICE=0s", "EVERGREEN_REPORT_EVERY=2s"}
 
-// A server is a running `evergreen serve`. It keeps its address over restarts.
-type server struct {
-	dir    string
-	addr   string
-	env    []string
-	cmd    *exec.Cmd
-	done   chan error
-	config []byte // its configuration; nil is that of flow A
-}
+// A server is a running `evergreen serve`, which tests ask for what it counted.
+type server struct{ *testbed.Server }
 
 // freeAddr is an address on loopback that nobody listens on.
 func freeAddr(t *testing.T) string {
@@ -101,93 +91,30 @@ func startServer(t *testing.T, env ...string) *server {
 	if len(env) == 0 {
 		env = shortTiming
 	}
-	s := &server{dir: t.TempDir(), addr: freeAddr(t), env: env}
-	if err := s.start(); err != nil {
+	s := newServer(t, env...)
+	if err := s.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		s.kill()
+		s.Kill()
 		if t.Failed() {
-			t.Logf("the server's log:\n%s", s.logTail(40))
+			t.Logf("the server's log:\n%s", s.LogTail(40))
 		}
 	})
 	return s
 }
 
-func (s *server) url() string { return "http://" + s.addr }
-
-func (s *server) start() error {
-	log, err := os.OpenFile(filepath.Join(s.dir, "serve.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	defer log.Close()
-	config := filepath.Join(s.dir, "config.json")
-	text := s.config
-	if text == nil {
-		// All instances of the tests are one sender.
-		text = []byte(`{"roles": ["collect", "dashboard"], "limits": {"per_sender": 100000, "global": 100000}}`)
-	}
-	if err := os.WriteFile(config, text, 0o600); err != nil {
-		return err
-	}
-	s.cmd = exec.Command(evergreen, "serve", "--listen", s.addr, "--data", filepath.Join(s.dir, "data"), "--config", config)
-	s.cmd.Env = append(os.Environ(), s.env...)
-	s.cmd.Stdout, s.cmd.Stderr = log, log
-	if err := s.cmd.Start(); err != nil {
-		return err
-	}
-	cmd, done := s.cmd, make(chan error, 1)
-	s.done = done
-	go func() { done <- cmd.Wait() }()
-	deadline := time.Now().Add(60 * time.Second)
-	for {
-		resp, err := http.Get(s.url() + "/healthz")
-		if err == nil {
-			resp.Body.Close()
-			if resp.StatusCode == http.StatusOK {
-				return nil
-			}
-		}
-		select {
-		case err := <-done:
-			done <- err
-			return fmt.Errorf("the server ended: %v\n%s", err, s.logTail(20))
-		case <-time.After(20 * time.Millisecond):
-		}
-		if time.Now().After(deadline) {
-			return fmt.Errorf("the server does not answer: %v\n%s", err, s.logTail(20))
-		}
-	}
-}
-
-func (s *server) kill() {
-	_ = s.cmd.Process.Kill()
-	s.done <- <-s.done
+// newServer is one that is not started.
+func newServer(t *testing.T, env ...string) *server {
+	t.Helper()
+	return &server{&testbed.Server{Exe: evergreen, Dir: t.TempDir(), Addr: freeAddr(t), Env: env}}
 }
 
 func (s *server) stop(t *testing.T) {
 	t.Helper()
-	_ = s.cmd.Process.Signal(syscall.SIGTERM)
-	select {
-	case err := <-s.done:
-		s.done <- err
-		if err != nil {
-			t.Errorf("the server ended with %v\n%s", err, s.logTail(20))
-		}
-	case <-time.After(30 * time.Second):
-		t.Errorf("the server did not stop\n%s", s.logTail(20))
-		s.kill()
+	if err := s.Stop(); err != nil {
+		t.Error(err)
 	}
-}
-
-func (s *server) logTail(n int) string {
-	b, err := os.ReadFile(filepath.Join(s.dir, "serve.log"))
-	if err != nil {
-		return err.Error()
-	}
-	lines := strings.Split(strings.TrimSpace(string(b)), "\n")
-	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }
 
 // An answer is what /api/v1/query gives.
@@ -208,32 +135,11 @@ func (s *server) query(ctx context.Context, metric string, dims ...string) (answ
 	if len(dims) > 0 {
 		q.Set("by", strings.Join(dims, ","))
 	}
-	b, err := s.get(ctx, "/api/v1/query?"+q.Encode())
+	b, err := s.Get(ctx, "/api/v1/query?"+q.Encode())
 	if err != nil {
 		return a, err
 	}
 	return a, json.Unmarshal(b, &a)
-}
-
-func (s *server) get(ctx context.Context, path string) ([]byte, error) {
-	if !strings.HasPrefix(path, "http") {
-		path = s.url() + path
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, path, nil)
-	if err != nil {
-		return nil, err
-	}
-	req.Header.Set("Cache-Control", "no-cache")
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return nil, err
-	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
-	if err == nil && resp.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s: %s: %s", path, resp.Status, b)
-	}
-	return b, err
 }
 
 // counts is a metric's cells as "value/value" → count, without zeros.

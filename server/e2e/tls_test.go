@@ -18,7 +18,7 @@ import (
 func TestE2ETLSClients(t *testing.T) {
 	exe := caddyWith(t, caddyVersions[len(caddyVersions)-1])
 	srv := startServer(t)
-	caddy, _ := startCaddy(t, exe, func(p testbed.Ports) string { return testbed.Site(p) }, "EVERGREEN_ENDPOINT="+srv.url())
+	caddy, _ := startCaddy(t, exe, func(p testbed.Ports) string { return testbed.Site(p) }, "EVERGREEN_ENDPOINT="+srv.URL())
 	addr := fmt.Sprintf("localhost:%d", caddy.Ports.HTTPS)
 	site := "https://" + addr + "/"
 

@@ -43,8 +43,8 @@ func TestE2EUpdatesKilled(t *testing.T) {
 				// Somewhere between the first byte of a blob and the new timestamp.
 				time.Sleep(rand.N(1500 * time.Millisecond))
 			}
-			s.kill()
-			if err := s.start(); err != nil {
+			s.Kill()
+			if err := s.Start(); err != nil {
 				t.Fatal(err)
 			}
 			s.vouched(t, published)
@@ -82,7 +82,7 @@ func (s *updateServer) vouched(t *testing.T, published []wire.TargetFile, ids ..
 	}
 	for _, id := range ids {
 		var a build.Answer
-		b, err := s.get(t.Context(), "/api/v1/builds/"+id)
+		b, err := s.Get(t.Context(), "/api/v1/builds/"+id)
 		if err == nil {
 			err = json.Unmarshal(b, &a)
 		}
@@ -192,7 +192,7 @@ func (Secret) CaddyModule() caddy.ModuleInfo {
 			t.Errorf("the service knows of %s", m)
 		}
 	}
-	cmd := exec.CommandContext(t.Context(), exe, "evergreen", "check", "--service", s.url())
+	cmd := exec.CommandContext(t.Context(), exe, "evergreen", "check", "--service", s.URL())
 	out, err := cmd.Output()
 	if err != nil || !strings.Contains(string(out), "modules that are not public") {
 		t.Errorf("it prints %q (%v)", out, err)

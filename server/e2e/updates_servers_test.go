@@ -23,32 +23,32 @@ import (
 func TestE2EUpdatesServers(t *testing.T) {
 	where, database := startPostgres(t)(t), advisories(t)
 	start := func() *updateServer {
-		s := &updateServer{server: &server{dir: t.TempDir(), addr: freeAddr(t)}}
+		s := &updateServer{server: newServer(t)}
 		var err error
-		s.config, err = json.Marshal(map[string]any{
+		s.Config, err = json.Marshal(map[string]any{
 			"roles": []string{"updates"}, "updates": map[string]any{"control": where, "advisories": database},
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := s.start(); err != nil {
+		if err := s.Start(); err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() {
-			s.kill()
+			s.Kill()
 			if t.Failed() {
-				t.Logf("the log of %s:\n%s", s.addr, s.logTail(40))
+				t.Logf("the log of %s:\n%s", s.Addr, s.LogTail(40))
 			}
 		})
 		return s
 	}
 	a := start()
-	token, err := os.ReadFile(filepath.Join(a.dir, "data", "admin-token"))
+	token, err := os.ReadFile(filepath.Join(a.Dir, "data", "admin-token"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	b := start()
-	a.token, b.token = strings.TrimSpace(string(token)), strings.TrimSpace(string(token))
+	a.Token, b.Token = strings.TrimSpace(string(token)), strings.TrimSpace(string(token))
 
 	check := wire.Check{
 		Build:  wire.BuildList{Go: runtime.Version(), Modules: []wire.ModuleVersion{{Path: wire.CaddyPath, Version: "v2.11.3"}}},
@@ -59,10 +59,10 @@ func TestE2EUpdatesServers(t *testing.T) {
 		for _, s := range []*updateServer{a, b} {
 			eventually(t, 2*time.Minute, func() error {
 				id := wire.InstanceID{1, 2, 3}
-				c := updater.Client{Service: s.url(), Instance: &id}
+				c := updater.Client{Service: s.URL(), Instance: &id}
 				got, _, err := c.Check(t.Context(), check)
 				if err == nil && (got.NeedsUpdate != needs || !strings.Contains(got.Held, held) || held == "" && got.Held != "") {
-					err = fmt.Errorf("%s: needs an update %v, held %q", s.addr, got.NeedsUpdate, got.Held)
+					err = fmt.Errorf("%s: needs an update %v, held %q", s.Addr, got.NeedsUpdate, got.Held)
 				}
 				return err
 			})
@@ -76,9 +76,9 @@ func TestE2EUpdatesServers(t *testing.T) {
 	both(false, "its rollout has reached 0 % of instances")
 	b.maintain(t, nil, "rollout", "ramp", o.ID, "100%")
 	both(true, "")
-	a.kill()
+	a.Kill()
 	b.maintain(t, nil, "rollout", "pause", o.ID)
-	if err := a.start(); err != nil {
+	if err := a.Start(); err != nil {
 		t.Fatal(err)
 	}
 	both(false, "its rollout is paused")
@@ -91,13 +91,13 @@ func TestE2EUpdatesServers(t *testing.T) {
 		t.Errorf("the history is %q", got)
 	}
 	for _, s := range []*updateServer{a, b} {
-		resp, err := http.Get(s.url() + "/healthz")
+		resp, err := http.Get(s.URL() + "/healthz")
 		if err != nil {
 			t.Fatal(err)
 		}
 		resp.Body.Close()
 		if resp.StatusCode != http.StatusOK {
-			t.Errorf("%s says %s", s.addr, resp.Status)
+			t.Errorf("%s says %s", s.Addr, resp.Status)
 		}
 	}
 }

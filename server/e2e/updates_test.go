@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -26,6 +25,7 @@ import (
 	"github.com/caddy-evergreen/evergreen/delta"
 	"github.com/caddy-evergreen/evergreen/server/build"
 	"github.com/caddy-evergreen/evergreen/server/rollout"
+	"github.com/caddy-evergreen/evergreen/server/testbed"
 	"github.com/caddy-evergreen/evergreen/trust"
 	"github.com/caddy-evergreen/evergreen/updater"
 	"github.com/caddy-evergreen/evergreen/wire"
@@ -55,77 +55,36 @@ func advisories(t *testing.T) (folder string) {
 	return folder
 }
 
-// An updateServer is a server with all its roles and keys of its own, which
-// builds with the compiler's and the modules' caches of whoever runs the test.
+// An updateServer is an update service whose failures are a test's.
 type updateServer struct {
 	*server
-	token string // of its administrator
+	Token string // of its administrator
 }
 
 func startUpdates(t *testing.T) *updateServer {
 	t.Helper()
-	checkout, err := build.FindSource(".")
+	u, err := testbed.StartUpdates(t.Context(), evergreen, t.TempDir(), map[string]any{"advisories": advisories(t)})
 	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := exec.Command("go", "env", "GOMODCACHE", "GOCACHE").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	caches := strings.Fields(string(out))
-	dir := t.TempDir()
-	passphrase := filepath.Join(dir, "passphrase")
-	if err := os.WriteFile(passphrase, []byte("correct horse battery staple\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	s := &updateServer{server: &server{dir: dir, addr: freeAddr(t), env: []string{"EVERGREEN_KEYS_PASSPHRASE_FILE=" + passphrase}}}
-	data := filepath.Join(dir, "data")
-	keys := exec.Command(evergreen, "keys", "init", "--repository", filepath.Join(data, "tuf"), "--keys", filepath.Join(data, "keys"), "--offline", filepath.Join(dir, "offline"))
-	keys.Env = append(os.Environ(), s.env...)
-	if out, err := keys.CombinedOutput(); err != nil {
-		t.Fatalf("keys init: %v\n%s", err, out)
-	}
-	s.config, err = json.Marshal(map[string]any{
-		"limits": map[string]any{"per_sender": 100_000, "global": 100_000},
-		"updates": map[string]any{
-			"url": s.url(), "source": checkout, "mod_cache": caches[0], "go_cache": caches[1], "advisories": advisories(t), "check_every": "1h",
-		},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		s.kill()
+		u.Kill()
 		if t.Failed() {
-			t.Logf("the server's log:\n%s", s.logTail(60))
+			t.Logf("the server's log:\n%s", u.LogTail(60))
 		}
 	})
-	token, err := os.ReadFile(filepath.Join(data, "admin-token"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.token = strings.TrimSpace(string(token))
-	return s
+	return &updateServer{&server{u.Server}, u.Token}
+}
+
+func (s *updateServer) updates() *testbed.Updates {
+	return &testbed.Updates{Server: s.Server, Token: s.Token}
 }
 
 // maintain runs a maintainer's command, with --json, and reads what it prints.
 func (s *updateServer) maintain(t *testing.T, into any, args ...string) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), evergreen, append(args, "--server", s.url(), "--json")...)
-	cmd.Env = append(os.Environ(), "EVERGREEN_TOKEN="+s.token)
-	var stderr strings.Builder
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("evergreen %s: %v\n%s", strings.Join(args, " "), err, stderr.String())
-	}
-	if into != nil {
-		if err := json.Unmarshal(out, into); err != nil {
-			t.Fatalf("evergreen %s: %v\n%s", strings.Join(args, " "), err, out)
-		}
+	if err := s.updates().Maintain(t.Context(), into, args...); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -137,46 +96,19 @@ func (s *updateServer) order(t *testing.T, version string, plugins int) (exe str
 	for _, p := range provenPlugins[:plugins] {
 		request.Plugins = append(request.Plugins, p.path+"@"+p.version)
 	}
-	a = s.ask(t, request)
-	until(t, s.server, a.Events, "done")
-	b, err := s.get(t.Context(), a.Self)
-	if err == nil {
-		err = json.Unmarshal(b, &a)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err = s.get(t.Context(), a.Download)
-	if err != nil {
-		t.Fatal(err)
-	}
 	exe = filepath.Join(t.TempDir(), "caddy")
-	if err := os.WriteFile(exe, b, 0o755); err != nil {
+	a, err := s.updates().Order(t.Context(), request, exe)
+	if err != nil {
 		t.Fatal(err)
 	}
 	return exe, a
 }
 
-func (s *updateServer) ask(t *testing.T, r build.Request) (a build.Answer) {
+func (s *updateServer) ask(t *testing.T, r build.Request) build.Answer {
 	t.Helper()
-	body, err := json.Marshal(r)
+	a, err := s.updates().Ask(t.Context(), r)
 	if err != nil {
 		t.Fatal(err)
-	}
-	resp, err := http.Post(s.url()+"/api/v1/builds", wire.TypeJSON, strings.NewReader(string(body)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err == nil && resp.StatusCode >= 300 {
-		err = errors.New(resp.Status)
-	}
-	if err == nil {
-		err = json.Unmarshal(text, &a)
-	}
-	if err != nil {
-		t.Fatalf("asking for %s: %v\n%s", body, err, text)
 	}
 	return a
 }
@@ -185,7 +117,7 @@ func (s *updateServer) ask(t *testing.T, r build.Request) (a build.Answer) {
 func (s *updateServer) checkItself(t *testing.T, exe string, scope wire.Scope) (a wire.Answer) {
 	t.Helper()
 	eventually(t, 10*time.Minute, func() error {
-		cmd := exec.CommandContext(t.Context(), exe, "evergreen", "check", "--service", s.url(), "--scope", string(scope), "--json")
+		cmd := exec.CommandContext(t.Context(), exe, "evergreen", "check", "--service", s.URL(), "--scope", string(scope), "--json")
 		cmd.Env = append(os.Environ(), "HOME="+t.TempDir(), "XDG_DATA_HOME="+t.TempDir())
 		var stderr strings.Builder
 		cmd.Stderr = &stderr
@@ -214,11 +146,11 @@ func (s *updateServer) checkItself(t *testing.T, exe string, scope wire.Scope) (
 // client verifies with nothing but the first root metadata, as a Caddy would.
 func (s *updateServer) client(t *testing.T) *trust.Client {
 	t.Helper()
-	root, err := s.get(t.Context(), wire.PathTUF+"1.root.json")
+	root, err := s.Get(t.Context(), wire.PathTUF+"1.root.json")
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := trust.New(trust.Config{Root: root, URL: s.url() + strings.TrimSuffix(wire.PathTUF, "/"), Dir: t.TempDir()})
+	c, err := trust.New(trust.Config{Root: root, URL: s.URL() + strings.TrimSuffix(wire.PathTUF, "/"), Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -422,7 +354,7 @@ func TestE2EUpdates(t *testing.T) {
 	}
 	served(t, exes[1])
 
-	b, err := s.get(t.Context(), "/metrics")
+	b, err := s.Get(t.Context(), "/metrics")
 	if err != nil || !strings.Contains(string(b), `evergreen_updates_checks_total{outcome="target"}`) {
 		t.Errorf("checks are not counted: %v", err)
 	}
@@ -442,7 +374,7 @@ func (s *updateServer) roll(t *testing.T, o rollout.Rollout, about build.Answer)
 	check := wire.Check{Build: *about.List, System: about.Spec.System, Scope: wire.ScopeCritical, SHA256: about.SHA256}
 	ask := func(reached bool) (a wire.Answer, err error) {
 		id := ids[reached]
-		c := updater.Client{Service: s.url(), Instance: &id}
+		c := updater.Client{Service: s.URL(), Instance: &id}
 		a, _, err = c.Check(t.Context(), check)
 		return a, err
 	}
@@ -468,7 +400,7 @@ func (s *updateServer) roll(t *testing.T, o rollout.Rollout, about build.Answer)
 	}
 	both()
 	s.stop(t)
-	if err := s.start(); err != nil {
+	if err := s.Start(); err != nil {
 		t.Fatal(err)
 	}
 	both()
@@ -495,7 +427,7 @@ func (s *updateServer) roll(t *testing.T, o rollout.Rollout, about build.Answer)
 		return err
 	})
 	old := filepath.Join(t.TempDir(), "old")
-	b, err := s.get(t.Context(), about.Download)
+	b, err := s.Get(t.Context(), about.Download)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -511,7 +443,7 @@ func (s *updateServer) roll(t *testing.T, o rollout.Rollout, about build.Answer)
 // download all files of a target.
 func (s *updateServer) verifiedElsewhere(t *testing.T, js string, target *wire.Target) {
 	t.Helper()
-	args := []string{filepath.Join(js, "verify.mjs"), filepath.Join(s.dir, "data", "tuf", "1.root.json"), s.url() + strings.TrimSuffix(wire.PathTUF, "/"), t.TempDir()}
+	args := []string{filepath.Join(js, "verify.mjs"), filepath.Join(s.Dir, "data", "tuf", "1.root.json"), s.URL() + strings.TrimSuffix(wire.PathTUF, "/"), t.TempDir()}
 	var want []string
 	for _, f := range target.Files {
 		args = append(args, f.Name)
