@@ -9,13 +9,14 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
+
+	"github.com/caddy-evergreen/evergreen/internal/filelock"
 )
 
 // Lives are for how long what the server signs is valid. Each is signed again
@@ -59,7 +60,7 @@ type Options struct {
 type Repository struct {
 	o      Options
 	s      *Storage
-	lock   *os.File
+	lock   *filelock.Lock
 	opened time.Time
 
 	mu    sync.Mutex // held while signing and writing metadata
@@ -88,12 +89,16 @@ func Open(ctx context.Context, o Options) (_ *Repository, err error) {
 	r := &Repository{o: o, s: o.Storage, opened: o.Now()}
 	r.deltas.wake = make(chan struct{}, 1)
 	if r.s.dir != "" {
-		if r.lock, err = lockFile(filepath.Join(r.s.dir, ".lock")); err != nil {
+		r.lock, err = filelock.Take(filepath.Join(r.s.dir, ".lock"))
+		if errors.Is(err, filelock.ErrLocked) {
+			return nil, fmt.Errorf("%w: stop it first: %w", ErrLocked, err)
+		}
+		if err != nil {
 			return nil, err
 		}
 		defer func() {
 			if err != nil {
-				err = errors.Join(err, unlock(r.lock))
+				err = errors.Join(err, r.lock.Close())
 			}
 		}()
 	}
@@ -119,7 +124,7 @@ func (r *Repository) Close() error {
 	if r.lock == nil {
 		return nil
 	}
-	return unlock(r.lock)
+	return r.lock.Close()
 }
 
 // RootMetadata is the newest root metadata, for executables to trust.

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/caddy-evergreen/evergreen/server/answer"
 	"github.com/caddy-evergreen/evergreen/server/artifact"
 	"github.com/caddy-evergreen/evergreen/wire"
 )
@@ -85,7 +86,7 @@ func (f *Front) postBuild(w http.ResponseWriter, r *http.Request) error {
 	if state(a.State).final() {
 		status = http.StatusOK
 	}
-	writeJSON(w, "application/json", status, a)
+	answer.JSON(w, wire.TypeJSON, status, a)
 	return nil
 }
 
@@ -96,7 +97,7 @@ func (f *Front) getBuild(w http.ResponseWriter, r *http.Request) error {
 	}
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("Access-Control-Allow-Origin", "*")
-	writeJSON(w, "application/json", http.StatusOK, a)
+	answer.JSON(w, wire.TypeJSON, http.StatusOK, a)
 	return nil
 }
 
@@ -127,7 +128,7 @@ func (f *Front) offers(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	w.Header().Set("Access-Control-Allow-Origin", "*")
-	writeJSON(w, "application/json", http.StatusOK, o)
+	answer.JSON(w, wire.TypeJSON, http.StatusOK, o)
 	return nil
 }
 
@@ -283,7 +284,7 @@ func (f *Front) compatible(w http.ResponseWriter, r *http.Request) error {
 	}
 	body.Problem, body.StatusCode = ref.Problem, ref.Status
 	body.Error.Message, body.Error.ID = ref.Detail, "evergreen"
-	writeJSON(w, wire.TypeProblem, ref.Status, body)
+	answer.JSON(w, wire.TypeProblem, ref.Status, body)
 	return nil
 }
 

@@ -2,7 +2,6 @@ package build
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -14,6 +13,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"github.com/caddy-evergreen/evergreen/server/answer"
 	"github.com/caddy-evergreen/evergreen/server/artifact"
 	"github.com/caddy-evergreen/evergreen/wire"
 )
@@ -236,18 +236,7 @@ func (f *Front) refusal(err error) *refusal {
 }
 
 func (f *Front) problem(w http.ResponseWriter, _ *http.Request, r *refusal) {
-	writeJSON(w, wire.TypeProblem, r.Status, r.Problem)
-}
-
-func writeJSON(w http.ResponseWriter, contentType string, status int, v any) {
-	b, err := json.Marshal(v)
-	if err != nil {
-		http.Error(w, "encoding the answer failed", http.StatusInternalServerError)
-		return
-	}
-	w.Header().Set("Content-Type", contentType)
-	w.WriteHeader(status)
-	w.Write(append(b, '\n')) // an error means that nobody is listening
+	answer.Problem(w, r.Problem)
 }
 
 // A Request is what people ask for. Empty fields take the newest, and this

@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/mod/modfile"
 
+	"github.com/caddy-evergreen/evergreen/internal/filelock"
 	"github.com/caddy-evergreen/evergreen/server/artifact"
 	"github.com/caddy-evergreen/evergreen/server/build/sandbox"
 	"github.com/caddy-evergreen/evergreen/wire"
@@ -182,7 +183,7 @@ func (m *Maker) give(dir string) error {
 // removeStale removes a build's folder whose process has ended. Another
 // process may share the folders.
 func removeStale(dir string) error {
-	lock, err := lockFolder(dir)
+	lock, err := filelock.Take(filepath.Join(dir, "lock"))
 	if err != nil {
 		return nil
 	}
@@ -359,7 +360,7 @@ func (m *Maker) Compiles(ctx context.Context, roots []wire.ModuleVersion, toolch
 type workplace struct {
 	m      *Maker
 	dir    string
-	lock   *folderLock
+	lock   *filelock.Lock
 	goroot string
 	system wire.System
 }
@@ -370,7 +371,7 @@ func (m *Maker) begin(ctx context.Context, toolchain string, system wire.System,
 		return nil, fmt.Errorf("making a folder to build in: %w", err)
 	}
 	w := &workplace{m: m, dir: dir, system: system}
-	if w.lock, err = lockFolder(dir); err != nil {
+	if w.lock, err = filelock.Take(filepath.Join(dir, "lock")); err != nil {
 		return nil, errors.Join(fmt.Errorf("taking a folder to build in: %w", err), os.RemoveAll(dir))
 	}
 	if err := w.prepare(ctx, toolchain, main); err != nil {

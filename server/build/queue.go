@@ -17,6 +17,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/caddy-evergreen/evergreen/internal/filelock"
 	"github.com/caddy-evergreen/evergreen/server/artifact"
 	"github.com/caddy-evergreen/evergreen/server/control"
 	"github.com/caddy-evergreen/evergreen/wire"
@@ -108,7 +109,7 @@ var (
 type Queue struct {
 	cfg     QueueConfig
 	owner   string
-	lock    *folderLock
+	lock    *filelock.Lock
 	metrics *queueMetrics
 
 	restoring chan struct{} // holds one
@@ -146,7 +147,7 @@ func NewQueue(ctx context.Context, cfg QueueConfig) (_ *Queue, err error) {
 	if err := os.MkdirAll(cfg.Folder, 0o755); err != nil {
 		return nil, fmt.Errorf("making the folder for executables: %w", err)
 	}
-	if q.lock, err = lockFolder(cfg.Folder); err != nil {
+	if q.lock, err = filelock.Take(filepath.Join(cfg.Folder, "lock")); err != nil {
 		return nil, fmt.Errorf("taking the folder for executables: %w (does another server use it?)", err)
 	}
 	defer func() {

@@ -1,7 +1,6 @@
 package collect
 
 import (
-	"encoding/json"
 	"errors"
 	"math"
 	"net/http"
@@ -9,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/caddy-evergreen/evergreen/server/answer"
 	"github.com/caddy-evergreen/evergreen/wire"
 )
 
@@ -87,8 +87,8 @@ func retryLater(k kind, after time.Duration, detail string) error {
 	return &refusal{kind: k, detail: detail, retry: after}
 }
 
-// answer writes err as a problem document and returns its kind.
-func answer(w http.ResponseWriter, err error) kind {
+// tell writes err as a problem document and returns its kind.
+func tell(w http.ResponseWriter, err error) kind {
 	r := &refusal{kind: kindFailed}
 	errors.As(err, &r)
 	a := answers[r.kind]
@@ -102,7 +102,7 @@ func answer(w http.ResponseWriter, err error) kind {
 	if r.retry > 0 {
 		h.Set("Retry-After", strconv.FormatInt(int64(math.Ceil(r.retry.Seconds())), 10))
 	}
-	writeJSON(w, wire.TypeProblem, a.status, wire.Problem{Title: a.title, Status: a.status, Detail: clip(r.detail)})
+	answer.Problem(w, wire.Problem{Title: a.title, Status: a.status, Detail: clip(r.detail)})
 	return r.kind
 }
 
@@ -113,18 +113,4 @@ func clip(s string) string {
 		s = strings.ToValidUTF8(s[:most], "") + " …"
 	}
 	return s
-}
-
-func writeJSON(w http.ResponseWriter, mediaType string, status int, v any) {
-	b, err := json.Marshal(v)
-	if err != nil { // of plain structs: can't be
-		panic(err)
-	}
-	h := w.Header()
-	h.Set("Content-Type", mediaType)
-	h.Set("Content-Length", strconv.Itoa(len(b)))
-	h.Set("Cache-Control", "no-store")
-	h.Set("X-Content-Type-Options", "nosniff")
-	w.WriteHeader(status)
-	_, _ = w.Write(b) // a sender that is gone will ask again
 }

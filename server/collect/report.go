@@ -9,6 +9,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
+	"github.com/caddy-evergreen/evergreen/server/answer"
 	"github.com/caddy-evergreen/evergreen/server/ingestlog"
 	"github.com/caddy-evergreen/evergreen/wire"
 )
@@ -50,7 +51,8 @@ func (c *Collector) report(w http.ResponseWriter, r *http.Request, sender netip.
 		return &refusal{kind: kindFailed, retry: retryFailed, cause: err}
 	}
 	c.m.windows.Add(float64(len(report.Windows)))
-	writeJSON(w, "application/json", http.StatusOK, wire.Ack{
+	w.Header().Set("Cache-Control", "no-store")
+	answer.JSON(w, wire.TypeJSON, http.StatusOK, wire.Ack{
 		StoredThrough: rec.Number,
 		ReportEvery:   int64(c.pace.reportEvery(c.cfg.Now()) / time.Second),
 	})

@@ -29,7 +29,7 @@ func (c *Collector) handler(path string, next handlerFunc) http.Handler {
 		outcome := "ok"
 		if err := c.serve(w, r, next); err != nil {
 			// Answered even if nobody seems to be there: what isn't would be a 200.
-			outcome = string(answer(w, err))
+			outcome = string(tell(w, err))
 			if errors.Is(err, context.Canceled) {
 				outcome = "hung_up"
 			}

@@ -2,7 +2,6 @@ package dashboard
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -10,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/caddy-evergreen/evergreen/nearest"
+	"github.com/caddy-evergreen/evergreen/server/answer"
 	"github.com/caddy-evergreen/evergreen/wire"
 )
 
@@ -60,13 +60,7 @@ func (d *Dashboard) fail(w http.ResponseWriter, r *http.Request, rt route, err e
 		d.message(w, r, f)
 		return
 	}
-	b, err := json.Marshal(wire.Problem{Title: f.title, Status: f.status, Detail: f.Detail})
-	if err != nil {
-		d.cfg.Logger.Error("encoding a problem", "err", err)
-	}
-	w.Header().Set("Content-Type", wire.TypeProblem)
-	w.WriteHeader(f.status)
-	w.Write(append(b, '\n'))
+	answer.JSON(w, wire.TypeProblem, f.status, wire.Problem{Title: f.title, Status: f.status, Detail: f.Detail})
 }
 
 // missing answers what no route does.

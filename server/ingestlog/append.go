@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"syscall"
 	"time"
 )
 
@@ -124,7 +125,7 @@ func (l *Log) commit(batch []*waiting, bytes int64) error {
 
 // failed tells want of room from other errors.
 func (l *Log) failed(doing string, err error) error {
-	if noRoom(err) {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
 		l.metrics.full.Inc()
 		return fmt.Errorf("%w (%s: %w)", ErrFull, doing, err)
 	}

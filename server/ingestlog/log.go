@@ -3,12 +3,13 @@ package ingestlog
 import (
 	"errors"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/caddy-evergreen/evergreen/internal/filelock"
 )
 
 // ErrFull says that there is no room on disk, or that MaxBytes is reached.
@@ -45,7 +46,7 @@ type Log struct {
 	o       Options
 	log     *slog.Logger
 	metrics *metrics
-	lock    *os.File
+	lock    *filelock.Lock
 
 	// queue holds the appends that wait for a write.
 	queueMu   sync.Mutex
@@ -112,5 +113,5 @@ func (l *Log) Close() error {
 		l.file = nil
 	}
 	l.metrics.unregister()
-	return errors.Join(err, unlock(l.lock))
+	return errors.Join(err, l.lock.Close())
 }

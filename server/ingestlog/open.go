@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/caddy-evergreen/evergreen/internal/filelock"
 )
 
 // Open opens the log in dir and creates it if need be. It puts right what a
@@ -34,9 +36,12 @@ func Open(dir string, o Options) (*Log, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("opening the ingest log: %w", err)
 	}
-	lock, err := lockFile(filepath.Join(dir, "LOCK"))
+	lock, err := filelock.Take(filepath.Join(dir, "LOCK"))
+	if errors.Is(err, filelock.ErrLocked) {
+		return nil, fmt.Errorf("opening the ingest log: another process has it open: stop it first, or use another data folder: %w", err)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("opening the ingest log %s: %w", dir, err)
+		return nil, fmt.Errorf("opening the ingest log: %w", err)
 	}
 	l := &Log{dir: dir, o: o, log: o.Logger, lock: lock, changed: make(chan struct{})}
 	l.queueIdle.L = &l.queueMu
@@ -46,7 +51,7 @@ func Open(dir string, o Options) (*Log, error) {
 		}
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("opening the ingest log %s: %w", dir, err), unlock(lock))
+		return nil, errors.Join(fmt.Errorf("opening the ingest log %s: %w", dir, err), lock.Close())
 	}
 	return l, nil
 }

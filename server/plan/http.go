@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/caddy-evergreen/evergreen/server/answer"
 	"github.com/caddy-evergreen/evergreen/wire"
 )
 
@@ -91,24 +92,11 @@ func (a *API) audit(w http.ResponseWriter, r *http.Request) {
 	if found.PlanError != "" {
 		a.log.Info("an audit without a plan", "err", found.PlanError)
 	}
-	b, err := json.Marshal(found)
-	if err != nil {
-		a.log.Error("encoding an audit", "err", err)
-		a.fail(w, http.StatusInternalServerError, "something went wrong here", "The cause is in the server's log.")
-		return
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Write(append(b, '\n'))
+	answer.JSON(w, wire.TypeJSON, http.StatusOK, found)
 }
 
 func (a *API) fail(w http.ResponseWriter, status int, title, detail string) {
-	b, err := json.Marshal(wire.Problem{Title: title, Status: status, Detail: detail})
-	if err != nil {
-		a.log.Error("encoding a problem", "err", err)
-	}
-	w.Header().Set("Content-Type", wire.TypeProblem)
-	w.WriteHeader(status)
-	w.Write(append(b, '\n'))
+	answer.Problem(w, wire.Problem{Title: title, Status: status, Detail: detail})
 }
 
 // ParseCheck reads a wire.Check, or a wire.BuildList alone, from JSON. Unknown

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/caddy-evergreen/evergreen/nearest"
+	"github.com/caddy-evergreen/evergreen/server/answer"
 	"github.com/caddy-evergreen/evergreen/server/vulndb"
 	"github.com/caddy-evergreen/evergreen/wire"
 )
@@ -176,7 +177,7 @@ func (s *Service) read(w http.ResponseWriter, r *http.Request, f func(*http.Requ
 	if err != nil {
 		return err
 	}
-	write(w, wire.TypeJSON, http.StatusOK, v)
+	answer.JSON(w, wire.TypeJSON, http.StatusOK, v)
 	return nil
 }
 
@@ -411,7 +412,7 @@ func post[T any](s *Service, mux *http.ServeMux, path string, f func(context.Con
 			return
 		}
 		w.Header().Set("Cache-Control", "no-store")
-		write(w, wire.TypeJSON, http.StatusOK, v)
+		answer.JSON(w, wire.TypeJSON, http.StatusOK, v)
 	})
 }
 

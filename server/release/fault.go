@@ -1,13 +1,12 @@
 package release
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
-	"strconv"
 	"time"
 
+	"github.com/caddy-evergreen/evergreen/server/answer"
 	"github.com/caddy-evergreen/evergreen/wire"
 )
 
@@ -52,24 +51,7 @@ func (s *Service) fail(w http.ResponseWriter, r *http.Request, err error) {
 		f = &fault{http.StatusServiceUnavailable, "something went wrong here", "The cause is in the server's log. Try again in a minute."}
 		w.Header().Set("Retry-After", "60")
 	}
-	if f.status == http.StatusUnauthorized {
-		w.Header().Set("WWW-Authenticate", "Bearer")
-	}
-	w.Header().Del("ETag")
-	w.Header().Set("Cache-Control", "no-store")
-	write(w, wire.TypeProblem, f.status, f.Problem())
-}
-
-func write(w http.ResponseWriter, mediaType string, status int, v any) {
-	b, err := json.Marshal(v)
-	if err != nil { // of plain structs: can't be
-		panic(err)
-	}
-	w.Header().Set("Content-Type", mediaType)
-	w.Header().Set("Content-Length", strconv.Itoa(len(b)+1))
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	w.WriteHeader(status)
-	w.Write(append(b, '\n')) // an error means that nobody is listening
+	answer.Problem(w, f.Problem())
 }
 
 func dateOf(t time.Time) string {

@@ -8,8 +8,8 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"strconv"
 
+	"github.com/caddy-evergreen/evergreen/server/answer"
 	"github.com/caddy-evergreen/evergreen/wire"
 )
 
@@ -60,7 +60,7 @@ func (a *API) Register(mux *http.ServeMux) {
 				a.fail(w, r, err)
 				return
 			}
-			write(w, wire.TypeJSON, http.StatusOK, v)
+			answer.JSON(w, wire.TypeJSON, http.StatusOK, v)
 		})
 	}
 	handle("GET "+wire.PathRollouts, func(r *http.Request) (any, error) {
@@ -145,20 +145,5 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 	default:
 		a.Logger.Error("answering a request", "path", r.URL.Path, "error", err)
 	}
-	if p.Status == http.StatusUnauthorized {
-		w.Header().Set("WWW-Authenticate", "Bearer")
-	}
-	write(w, wire.TypeProblem, p.Status, p)
-}
-
-func write(w http.ResponseWriter, mediaType string, status int, v any) {
-	b, err := json.Marshal(v)
-	if err != nil { // of plain structs: can't be
-		panic(err)
-	}
-	w.Header().Set("Content-Type", mediaType)
-	w.Header().Set("Content-Length", strconv.Itoa(len(b)+1))
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	w.WriteHeader(status)
-	w.Write(append(b, '\n')) // an error means that nobody is listening
+	answer.Problem(w, p)
 }

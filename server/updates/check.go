@@ -2,7 +2,6 @@ package updates
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +12,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/caddy-evergreen/evergreen/server/answer"
 	"github.com/caddy-evergreen/evergreen/wire"
 )
 
@@ -161,13 +161,6 @@ func (u *Updates) fail(w http.ResponseWriter, r *http.Request, err error) (outco
 	default:
 		u.cfg.Logger.Error("a check could not be answered", "error", err)
 	}
-	text, err := json.Marshal(p)
-	if err != nil { // of plain structs: can't be
-		panic(err)
-	}
-	w.Header().Set("Content-Type", wire.TypeProblem)
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(p.Status)
-	w.Write(append(text, '\n'))
+	answer.Problem(w, p)
 	return outcome
 }
