@@ -78,7 +78,7 @@ var rules = []rule{
 		"rollout learns of health from store alone",
 		is(server + "/rollout"),
 		func(_, i string) bool {
-			return !under(i, root) || i == server+"/store" || i == server+"/control" || under(i, root+"/wire")
+			return !under(i, root) || i == server+"/store" || i == server+"/control" || i == server+"/answer" || under(i, root+"/wire")
 		},
 	}, {
 		"only the app and its wiring know Caddy",
