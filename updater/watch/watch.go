@@ -1,0 +1,216 @@
+package watch
+
+import (
+	"context"
+	"math"
+	"time"
+)
+
+// Length is how long an executable is watched if nobody says otherwise.
+const Length = 10 * time.Minute
+
+const (
+	// every is the time between two looks.
+	every = time.Second
+	// stretch is how long a rate that was drawn anew stays.
+	stretch = 150 * time.Second
+	// settling is how long after the start slow answers are not counted: caches and
+	// connections to backends are cold.
+	settling = 30 * time.Second
+	// enough requests make a cell of the baseline worth comparing with.
+	enough = 100
+)
+
+// A Verdict is what was found so far.
+type Verdict struct {
+	Harm string  // a sentence; "" is none
+	Test string  // what found it: "5xx", "panics", "handshakes", "latency", "silence", "memory", "self-check"
+	P    float64 // upper bound of the probability of such evidence without harm, all tests taken together
+}
+
+// A Watch judges one executable. It is used by one goroutine.
+type Watch struct {
+	usual          data // what the baseline was at the start
+	start, settled Sample
+	now            Sample
+	turned         time.Time
+	total          *group
+	sites          [Sites]*group
+	shakes         *test
+	silence        silenceTest
+	memory         memoryTest
+}
+
+// A group is the tests of one group of requests: of all, or of a slot's.
+type group struct {
+	errors, panics *test
+	slow           [limits]*test
+	slowest        []rate // beliefs of answers that are slower than the last limit
+}
+
+// Watch begins to watch the process that makes the samples, from the sample
+// start on.
+func (b *Baseline) Watch(start Sample) *Watch {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	w := &Watch{usual: b.data.copy(), start: start, now: start, turned: start.Time}
+	w.memory = memoryTest{usual: w.usual.memory(), start: start.Time}
+
+	at := start.Time.Unix()
+	all := pool(at, lately, w.usual.Hours[:]...)
+	w.total = newGroup(&all, w.usual.cells(start.Time), &totalErrors, &totalPanics, &totalLatency)
+	h := &w.usual.Handshakes
+	w.shakes = newTest(&handshakes, beliefs(&h[0], h[1:], 0, false)...)
+	return w
+}
+
+// cells are those of all requests that may explain what comes: of the last hour, and of the
+// hours on other days that the watch may be in.
+func (d *data) cells(start time.Time) []cell {
+	cells := []cell{d.Recent}
+	for _, t := range []time.Time{start, start.Add(Length)} {
+		if c := d.Hours[t.UTC().Hour()]; c != nil {
+			cells = append(cells, *c)
+		}
+	}
+	return cells
+}
+
+// beliefs are the rates of a series by those cells that have seen enough, and by
+// all of it if none has.
+func beliefs(all *cell, cells []cell, s int, exact bool) (r []rate) {
+	for i := range cells {
+		if cells[i].N >= enough {
+			r = append(r, cells[i].rate(s, exact))
+		}
+	}
+	if len(r) == 0 || exact {
+		r = []rate{all.rate(s, exact)} // what is rare needs all that was seen
+	}
+	return r
+}
+
+func newGroup(all *cell, cells []cell, errors, panic, latency *kind) *group {
+	of := func(s series, k *kind) []rate { return beliefs(all, cells, int(s), k.exact) }
+	g := &group{
+		errors: newTest(errors, of(errors5xx, errors)...),
+		panics: newTest(panic, of(panics, panic)...),
+	}
+	for i := range limits {
+		g.slow[i] = newTest(latency, of(slow+series(i), latency)...)
+	}
+	g.slowest = of(nSeries-1, latency)
+	return g
+}
+
+// site is the group of a slot, which is made when it has its first request.
+func (w *Watch) site(i int) *group {
+	if w.sites[i] == nil {
+		s := w.usual.Sites[i]
+		w.sites[i] = newGroup(&s.Lately, []cell{s.Lately, s.Recent}, &siteErrors, &sitePanics, &siteLatency)
+	}
+	return w.sites[i]
+}
+
+// Look judges what was seen by now. Looks should come once a second, and end
+// with the first that finds harm.
+func (w *Watch) Look(s Sample) Verdict {
+	w.now = s
+	if w.settled.Time.IsZero() && s.Time.Sub(w.start.Time) >= settling {
+		w.settled = s
+	}
+	var worst Verdict
+	found := func(v Verdict) {
+		if worst.Harm == "" || v.P < worst.P {
+			worst = v
+		}
+	}
+	turn := s.Time.Sub(w.turned) >= stretch
+	if turn {
+		w.turned = s.Time
+	}
+	total, late := s.Total.less(w.start.Total), w.late(s.Total, w.settled.Total)
+	w.total.look(&total, &late, turn, found)
+	for i := range s.Sites {
+		c := s.site(i).less(w.start.site(i))
+		if c.Answered == 0 && c.Panics == 0 {
+			continue
+		}
+		late := w.late(s.site(i), w.settled.site(i))
+		w.site(i).look(&c, &late, turn, found)
+	}
+	failed := s.HandshakeFailures - min(w.start.HandshakeFailures, s.HandshakeFailures)
+	all := failed + s.Handshakes - min(w.start.Handshakes, s.Handshakes)
+	w.shakes.judge("handshakes", "TLS handshakes", failed, all, turn, found)
+	if v, yes := w.silence.look(w, s); yes {
+		found(v)
+	}
+	if v, yes := w.memory.look(s.Time, s.Memory); yes {
+		found(v)
+	}
+	return worst
+}
+
+// late is what was counted since settling was over.
+func (w *Watch) late(now, settled Counts) Counts {
+	if w.settled.Time.IsZero() {
+		return Counts{}
+	}
+	return now.less(settled)
+}
+
+func (g *group) look(c, late *Counts, turn bool, found func(Verdict)) {
+	g.errors.judge("5xx", "requests", c.Errors, c.Answered, turn, found)
+	g.panics.judge("panics", "requests", c.Panics, max(c.Answered, c.Panics), turn, found)
+	slowest := true // the one that tells most, if there is harm by several limits
+	for i := limits - 1; i >= 0; i-- {
+		t := g.slow[i]
+		t.limit = Limits[i]
+		t.judge("latency", "requests", late.Slow[i], late.Answered, turn, func(v Verdict) {
+			if slowest {
+				found(v)
+			}
+			slowest = false
+		})
+	}
+}
+
+// judge looks, tells what is found, and ends a stretch of time if turn is set.
+func (t *test) judge(name, what string, k, n uint64, turn bool, found func(Verdict)) {
+	if e, yes := t.look(k, n); yes {
+		p := math.Exp(-e) * Alpha / t.kind.alpha
+		found(Verdict{Harm: t.sentence(what, k, n, p), Test: name, P: p})
+	}
+	if turn {
+		t.turn(k, n)
+	}
+}
+
+// Run looks once a second until there is harm, or until length is over: then the
+// verdict has no harm. sample is called for each look; so is check, unless it is nil, and
+// what it returns is harm that it has found itself. An error is ctx's.
+func (w *Watch) Run(ctx context.Context, length time.Duration, sample func() Sample, check func() string) (Verdict, error) {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	end := time.NewTimer(length)
+	defer end.Stop()
+	for over := false; !over; {
+		select {
+		case <-ctx.Done():
+			return Verdict{}, ctx.Err()
+		case <-end.C:
+			over = true
+		case <-tick.C:
+		}
+		if v := w.Look(sample()); v.Harm != "" {
+			return v, nil
+		}
+		if check == nil {
+			continue
+		}
+		if harm := check(); harm != "" {
+			return Verdict{Harm: harm, Test: "self-check"}, nil
+		}
+	}
+	return Verdict{}, nil
+}
