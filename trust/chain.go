@@ -16,6 +16,7 @@ import (
 // at each start, so that the folder is a memory, not an authority.
 type chain struct {
 	dir     string
+	first   int64 // version of the one that was built in
 	version int64
 	raw     []byte // the newest
 }
@@ -32,7 +33,8 @@ func openChain(dir string, first []byte) (*chain, error) {
 	}); err != nil {
 		return nil, fmt.Errorf("the root metadata that was built in: %w", classify(err))
 	}
-	c.raw, c.version = first, t.Root.Signed.Version
+	c.first = t.Root.Signed.Version
+	c.raw, c.version = first, c.first
 	for {
 		b, err := os.ReadFile(c.name(c.version + 1))
 		if errors.Is(err, fs.ErrNotExist) {

@@ -251,6 +251,10 @@ func (c *Client) find(s *session, name string) (Target, error) {
 		}
 		return Target{}, s.fetcher.explain(err)
 	}
+	return newTarget(name, tf)
+}
+
+func newTarget(name string, tf *metadata.TargetFiles) (Target, error) {
 	sum := tf.Hashes["sha256"]
 	if len(sum) != sha256.Size || tf.Length < 0 {
 		return Target{}, fmt.Errorf("%w: the target has no SHA-256", ErrMalformed)

@@ -51,9 +51,11 @@ var rules = []rule{
 		func(p string) bool { return !under(p, server) },
 		func(_, i string) bool { return !under(i, server) },
 	}, {
-		"stages do not import stages",
+		"stages do not import stages, but for boot: it proves, before all else starts, what trust downloaded",
 		func(p string) bool { return slices.Contains(stages, p) },
-		func(p, i string) bool { return i == p || !slices.Contains(stages, i) },
+		func(p, i string) bool {
+			return i == p || !slices.Contains(stages, i) || p == root+"/boot" && i == root+"/trust"
+		},
 	}, {
 		"only the wiring imports a database engine",
 		func(p string) bool { return !slices.Contains(wiring, p) && !under(p, server+"/store/duckdb") },
@@ -79,6 +81,16 @@ var rules = []rule{
 		is(server + "/rollout"),
 		func(_, i string) bool {
 			return !under(i, root) || i == server+"/store" || i == server+"/control" || i == server+"/answer" || under(i, root+"/wire")
+		},
+	}, {
+		"slots knows what is on the disk, and wire alone of ours",
+		is(root + "/slots"),
+		func(_, i string) bool { return !under(i, root) || i == root+"/wire" },
+	}, {
+		"what an executable does first imports so little that it comes first",
+		is(root+"/boot/early", root+"/boot/spec"),
+		func(_, i string) bool {
+			return slices.Contains([]string{"errors", "os", "strconv", "strings", "sync/atomic", "syscall", "time"}, i)
 		},
 	}, {
 		"only the app and its wiring know Caddy",

@@ -1,0 +1,208 @@
+// Package boot decides at the start of the process which executable is to run:
+// the installed one, or the one that Caddy updated itself to.
+//
+// In come the arguments and environment of the process and the folder of slots;
+// the process either becomes the active slot's executable, with the same
+// arguments, environment, process id, files and capabilities, or goes on as what
+// it is, and Current tells why. A slot's executable runs only if
+//
+//   - it is the target that signed metadata, saved beside it, vouches for,
+//     beginning at the root of trust of the installed executable;
+//   - it is newer than the installed executable, so that what a package manager
+//     or a person installs later wins;
+//   - it has tries left. One is taken, durably, before each start, and all are
+//     given back when Caddy has been up for 10 seconds: what never comes up runs
+//     out of them.
+//
+// An executable that is not up in time goes back to the installed one by itself
+// (package early). One that was executed by boot, or that somebody else says
+// they executed (Env), never executes another one.
+//
+// The decision is made in an init, before Caddy's own packages are initialised;
+// without an active slot, and in commands other than `run`, it costs some
+// microseconds and leaves no trace.
+package boot
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/caddy-evergreen/evergreen/boot/early"
+	"github.com/caddy-evergreen/evergreen/slots"
+)
+
+// Variables of the environment that an operator sets.
+const (
+	// Off is "off" where nothing is to be updated: the installed executable runs.
+	Off = "EVERGREEN_UPDATES"
+	// Root names a file with the root metadata to trust, in place of what the
+	// build service embedded.
+	Root = "EVERGREEN_ROOT"
+	// Within is how long an executable of a slot may take until Caddy is up, as
+	// a duration such as "90s"; DefaultWithin if it is not set.
+	Within = "EVERGREEN_START_WITHIN"
+)
+
+const (
+	// DefaultWithin is less than the 90 s after which systemd gives up on a start.
+	DefaultWithin = 60 * time.Second
+	// Tries are how many starts a slot is given to come up in.
+	Tries = 3
+	// goodStart is how long Caddy has to be up for a start to be a good one.
+	goodStart = 10 * time.Second
+)
+
+// A Process is what this process is.
+type Process struct {
+	Slot      string // the slot's id; "": the installed executable
+	Installed string // path of the installed executable
+	// Refused is why the active slot isn't what runs; nil if there is none, or it
+	// is. Its end is what to do.
+	Refused error
+}
+
+// state is what is known of this process.
+var state struct {
+	sync.Mutex
+	process Process
+	tried   attempt
+	final   bool // nothing is decided any more
+	up      sync.Once
+}
+
+// An attempt is what a decision depends on.
+type attempt struct {
+	dir  string
+	root [32]byte
+}
+
+// Current tells what this process is.
+func Current() Process {
+	state.Lock()
+	defer state.Unlock()
+	if state.process.Installed == "" {
+		state.process.Installed, _ = os.Executable()
+	}
+	return state.process
+}
+
+// Env is an entry for the environment of an executable that is started by
+// someone else than boot: it says which slot it is ("": the installed
+// executable) and where the installed one is, and that boot must not execute
+// another one.
+func Env(slot, installed string) string {
+	return early.Start{Slot: slot, Installed: installed}.Env()
+}
+
+// EnvGuarded is Env for an executable that is to be up (Up) within a time. If it
+// is not, even because it hangs while it is initialised, its process executes
+// back, which is slot backSlot, with the same arguments and environment, but
+// for this entry.
+func EnvGuarded(slot, installed string, within time.Duration, back, backSlot string) string {
+	return early.Start{Slot: slot, Installed: installed, Within: within, Back: back, BackSlot: backSlot}.Env()
+}
+
+// Updates is the folder of slots below Caddy's data directory.
+func Updates(data string) string { return filepath.Join(data, "evergreen", "updates") }
+
+func init() {
+	defer func() {
+		if r := recover(); r != nil {
+			state.process.Refused = panicked(r)
+		}
+	}()
+	if s, ok := early.Taken(); ok {
+		state.final = true
+		state.process = Process{Slot: s.Slot, Installed: s.Installed}
+		if s.Refused != "" {
+			state.process.Refused = errors.New(s.Refused)
+		}
+		return
+	}
+	if len(os.Args) < 2 || os.Args[1] != "run" || isOff(os.Getenv(Off)) {
+		state.final = true
+		return
+	}
+	data := dataDir(os.Getenv)
+	// One system call, where nothing was ever updated.
+	if _, err := os.Readlink(filepath.Join(Updates(data), "active")); err != nil {
+		return
+	}
+	root, known, err := builtInRoot(os.Getenv)
+	switch {
+	case err != nil:
+		state.process.Refused = err
+	case known:
+		state.tried = attempt{data, root}
+		state.process.Refused = start(data, root)
+	}
+}
+
+func isOff(s string) bool {
+	s = strings.ToLower(strings.TrimSpace(s))
+	return s == "off" || s == "none"
+}
+
+// Late decides when the first configuration is loaded, before any of it is
+// started, if it could not be decided at the start of the process: because the
+// data directory (caddy.AppDataDir) was another one before an environment file
+// was read, or because the configuration has the root metadata to trust. root is
+// nil if there is none. Late becomes the other executable, or returns why not;
+// nil if none is active, or what runs is right. Later calls do nothing.
+func Late(data string, root []byte) (err error) {
+	state.Lock()
+	defer state.Unlock()
+	if state.final {
+		return nil
+	}
+	state.final = true
+	defer func() {
+		if r := recover(); r != nil {
+			err = panicked(r)
+		}
+		state.process.Refused = err
+	}()
+	if isOff(os.Getenv(Off)) {
+		return nil
+	}
+	id, err := slots.Open(Updates(data)).ActiveID()
+	if err != nil || id == "" {
+		return err
+	}
+	now := attempt{dir: data}
+	var known bool
+	if root != nil {
+		now.root, known = hash(root), true
+	} else if now.root, known, err = builtInRoot(os.Getenv); err != nil {
+		return err
+	}
+	switch {
+	case !known:
+		return errNoRoot
+	case now == state.tried:
+		return state.process.Refused
+	}
+	return start(data, now.root)
+}
+
+// Up is called when Caddy has loaded its first configuration, by whatever
+// process this is: the way back is closed, and when Caddy is still up after 10
+// seconds, the slot has its tries back. data is Caddy's data directory.
+func Up(data string) {
+	early.Up()
+	state.up.Do(func() {
+		id := Current().Slot
+		if id == "" {
+			return
+		}
+		go func() {
+			defer func() { _ = recover() }() // tries that are not given back are a smaller harm
+			time.Sleep(goodStart)
+			_ = slots.Open(Updates(data)).GiveBack(id)
+		}()
+	})
+}
