@@ -94,7 +94,7 @@ func TestAdminOff(t *testing.T) {
 	}
 }
 
-func (w *watch) looking() bool {
+func (w *sentry) looking() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.cancel != nil
@@ -165,7 +165,7 @@ func TestAdminOffAndNamed(t *testing.T) {
 // looking fails, Caddy serves.
 func TestLookoutEnds(t *testing.T) {
 	t.Setenv("EVERGREEN_TELEMETRY", "off")
-	w := new(watch)
+	w := new(sentry)
 	w.resume()
 	if w.looking() {
 		t.Error("it looks for configurations with telemetry off")

@@ -178,6 +178,7 @@ func (c *conn) shakenHands(state *tls.ConnectionState) {
 		Version: state.Version, Suite: state.CipherSuite, Group: uint16(state.CurveID),
 		ALPN: state.NegotiatedProtocol, Resumed: state.DidResume, SNI: state.ServerName != "",
 	})
+	c.site.app.proc.tally.Load().Handshake()
 	c.shaken(state)
 }
 

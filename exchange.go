@@ -17,6 +17,7 @@ import (
 
 	"github.com/caddy-evergreen/evergreen/attacks"
 	"github.com/caddy-evergreen/evergreen/recorder"
+	"github.com/caddy-evergreen/evergreen/updater/watch"
 	"github.com/caddy-evergreen/evergreen/wire"
 )
 
@@ -41,6 +42,10 @@ type exchange struct {
 	hasPolicy bool
 	path      attacks.Path
 	length    int64 // of the body, as announced
+
+	tally   *watch.Tally // of the site's process; nil: nothing is watched
+	slot    int          // in it
+	tallied bool
 
 	wrote    bool // a final header, even if nobody was there to receive it
 	failed   bool // a write failed for a reason of the client's
@@ -81,6 +86,7 @@ func (s *site) begin(r *http.Request) (x *exchange) {
 		return nil
 	}
 	s.rec.Begin()
+	x.watchBegin()
 	return x
 }
 
@@ -122,6 +128,7 @@ func (x *exchange) header(status int) {
 	if x.ctx.Err() == nil {
 		x.q.Status = status
 		x.q.FirstByte = max(time.Since(x.start), 1)
+		x.watchAnswer(x.q.FirstByte)
 	}
 }
 
@@ -165,6 +172,7 @@ func (x *exchange) count(returned bool) {
 		panic(err)
 	}
 	x.site.rec.Request(q)
+	x.watchEnd()
 	x.strictTransport()
 	x.watched(gone)
 	if x.hijacked && x.conn != nil {

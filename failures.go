@@ -20,12 +20,14 @@ var (
 	alertOfServer = wire.AlertSide.Value("server")
 )
 
-// countFailure counts a handshake that failed with err, and the alerts.
+// countFailure counts a handshake that failed with err, and the alerts. It
+// reports whether the failure may be the server's: not where the client did not
+// speak TLS, or did not say anything.
 //
 // Both sources are needed: a client may send its alert in the clear where
 // crypto/tls expects it encrypted, and then reports something else; or
 // encrypted, where the tap can't see it.
-func countFailure(rec *recorder.Recorder, s *sight, err error, library wire.Value) {
+func countFailure(rec *recorder.Recorder, s *sight, err error, library wire.Value) bool {
 	if s.opening == openedTLS {
 		if number, of := alertOf(err); of == alertOfClient && !s.alerted {
 			s.alerted, s.alertIn = true, number
@@ -41,7 +43,13 @@ func countFailure(rec *recorder.Recorder, s *sight, err error, library wire.Valu
 	if s.alerting {
 		rec.Add(wire.TLSAlerts, wire.Dims{wire.AlertValue(s.alertOut), alertOfServer, library}, 1)
 	}
-	rec.Add(wire.TLSFailures, wire.Dims{wire.TLSFailure.Value(failureOf(s, err)), library}, 1)
+	cause := failureOf(s, err)
+	rec.Add(wire.TLSFailures, wire.Dims{wire.TLSFailure.Value(cause), library}, 1)
+	switch cause {
+	case "plain_http", "plain_http2", "sslv2", "garbage", "connect_and_close", "malformed_hello", "dropped_by_policy":
+		return false
+	}
+	return true
 }
 
 // alertOf finds the alert in an error of crypto/tls, whose type is not exported,

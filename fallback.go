@@ -20,15 +20,15 @@ import (
 
 // lookout is the process's: a configuration that does not load our app can't
 // bring one.
-var lookout = new(watch)
+var lookout = new(sentry)
 
 func init() { lookout.resume() }
 
-// A watch waits for a configuration that runs without our app. It does so only
+// A sentry waits for a configuration that runs without our app. It does so only
 // while there is neither an app nor a configuration known to be without one, and
 // never where the environment says off: in most processes it ends with the first
 // configuration.
-type watch struct {
+type sentry struct {
 	mu     sync.Mutex
 	apps   int                // that Caddy has made
 	beside context.Context    // of the configuration without our app, beside which we run one
@@ -36,7 +36,7 @@ type watch struct {
 }
 
 // made notes that Caddy makes an app.
-func (w *watch) made() {
+func (w *sentry) made() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.apps++
@@ -44,25 +44,25 @@ func (w *watch) made() {
 }
 
 // gone notes that Caddy is done with an app.
-func (w *watch) gone() {
+func (w *sentry) gone() {
 	w.mu.Lock()
 	w.apps--
 	w.mu.Unlock()
 	w.resume()
 }
 
-func (w *watch) stop() {
+func (w *sentry) stop() {
 	if w.cancel != nil {
 		w.cancel()
 		w.cancel = nil
 	}
 }
 
-func (w *watch) needed() bool {
+func (w *sentry) needed() bool {
 	return w.apps == 0 && w.beside == nil && !caddy.Exiting() && switchedOffBy(os.Getenv) == ""
 }
 
-func (w *watch) resume() {
+func (w *sentry) resume() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.cancel != nil || !w.needed() {
@@ -75,7 +75,7 @@ func (w *watch) resume() {
 
 // poll looks for a configuration until there is one without our app, or until it
 // is not needed any more.
-func (w *watch) poll(ctx context.Context) {
+func (w *sentry) poll(ctx context.Context) {
 	for wait := 500 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
 		select {
 		case <-ctx.Done():
@@ -99,7 +99,7 @@ func (w *watch) poll(ctx context.Context) {
 
 // look returns the running configuration if it is without our app, and whether
 // there is nothing more to look for.
-func (w *watch) look(ctx context.Context) (found caddy.Context, ended bool) {
+func (w *sentry) look(ctx context.Context) (found caddy.Context, ended bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if ctx.Err() != nil {
@@ -122,7 +122,7 @@ func (w *watch) look(ctx context.Context) (found caddy.Context, ended bool) {
 }
 
 // runBeside runs an app beside a configuration until that is replaced.
-func (w *watch) runBeside(ctx caddy.Context) {
+func (w *sentry) runBeside(ctx caddy.Context) {
 	a := &App{ctx: ctx, log: caddy.Log().Named("evergreen")}
 	_ = guard("run beside the configuration", func() error {
 		if a.prepare() {

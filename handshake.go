@@ -220,7 +220,9 @@ func (c *conn) ended(state *tls.ConnectionState) {
 			// crypto/tls keeps the error that the handshake failed with.
 			err = tc.HandshakeContext(context.Background())
 		}
-		countFailure(c.site.rec, &s, err, g.library)
+		if countFailure(c.site.rec, &s, err, g.library) {
+			c.site.app.proc.tally.Load().HandshakeFailed()
+		}
 		return nil
 	})
 }

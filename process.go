@@ -18,6 +18,7 @@ import (
 	"github.com/caddy-evergreen/evergreen/inventory"
 	"github.com/caddy-evergreen/evergreen/recorder"
 	"github.com/caddy-evergreen/evergreen/reporter"
+	"github.com/caddy-evergreen/evergreen/updater/watch"
 	"github.com/caddy-evergreen/evergreen/wire"
 )
 
@@ -39,6 +40,7 @@ type process struct {
 	hsts    *hsts.Memory
 	hellos  *helloQueue
 	admin   adminErrors
+	tally   atomic.Pointer[watch.Tally] // nil: nothing is watched, see watching
 
 	certificates certificates
 

@@ -123,7 +123,9 @@ func (p *process) quicHello(info *tls.ClientHelloInfo) {
 			p.quicHellos.Delete(net.Addr(addr))
 			g, f := q.count(p, nil)
 			cause := context.Cause(ctx)
-			countQUICFailure(p.rec, cause, g.library)
+			if countQUICFailure(p.rec, cause, g.library) {
+				p.tally.Load().HandshakeFailed()
+			}
 			if !q.asked.Load() {
 				p.attacks.silentQUIC(addr, q, f, cause)
 			}
@@ -182,8 +184,9 @@ func parentContext(ctx context.Context) context.Context {
 	return parent
 }
 
-// countQUICFailure counts the handshake if it is what the connection ended of.
-func countQUICFailure(rec *recorder.Recorder, cause error, library wire.Value) {
+// countQUICFailure counts the handshake if it is what the connection ended of,
+// and reports whether that may be the server's fault.
+func countQUICFailure(rec *recorder.Recorder, cause error, library wire.Value) bool {
 	var transport *quic.TransportError
 	var timeout *quic.HandshakeTimeoutError
 	s := sight{hello: helloWhole, bytesIn: 1}
@@ -195,10 +198,11 @@ func countQUICFailure(rec *recorder.Recorder, cause error, library wire.Value) {
 		} else {
 			s.alerting, s.alertOut = true, number
 		}
-		countFailure(rec, &s, errors.New(transport.ErrorMessage), library)
+		return countFailure(rec, &s, errors.New(transport.ErrorMessage), library)
 	case errors.As(cause, &timeout):
-		countFailure(rec, &s, cause, library)
+		return countFailure(rec, &s, cause, library)
 	}
+	return false
 }
 
 var (

@@ -22,7 +22,7 @@ type kind struct {
 }
 
 // The shares of α: 0.1 each for errors, panics, handshakes and latency of the
-// whole, 0.2, 0.1 and 0.2 for errors, panics and latency of all sites, 0.1 for
+// whole, 0.2, 0.1 and 0.1 for errors, panics and latency of all sites, 0.1 for
 // requests without an answer and 0.1 for memory.
 var (
 	totalErrors  = kind{"5xx rate", 0.1 * Alpha, 0.01, 5, 5, false, false}
@@ -31,7 +31,7 @@ var (
 	sitePanics   = kind{"rate of panics of one of the sites", 0.1 * Alpha / Sites, 0.0001, 3, 3, false, true}
 	handshakes   = kind{"rate of failed TLS handshakes", 0.1 * Alpha, 0.05, 10, 5, false, false}
 	totalLatency = kind{"share of answers slower than %v", 0.1 * Alpha / float64(limits), 0.15, 10, 10, true, false}
-	siteLatency  = kind{"share of answers of one of the sites slower than %v", 0.2 * Alpha / float64(limits) / Sites, 0.25, 10, 10, true, false}
+	siteLatency  = kind{"share of answers of one of the sites slower than %v", 0.1 * Alpha / float64(limits) / Sites, 0.25, 10, 10, true, false}
 )
 
 const (

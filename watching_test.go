@@ -1,0 +1,145 @@
+package evergreen
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/caddy-evergreen/evergreen/updater/watch"
+)
+
+// What a watch judges by is counted of real requests over each protocol.
+func TestWatchingCounts(t *testing.T) {
+	s, c := newSite(t, "", `
+	respond /ok "fine"
+	error /error 503
+	misbehave /panic panic
+	misbehave /hang hang
+	misbehave /stream stream
+	`)
+	mustLoad(t, c)
+	w, err := newWatching(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.count(currentProcess())
+	for _, protocol := range []string{"plain", "http/1.1", "http/2", "http/3"} {
+		cl, end := client(t, protocol)
+		get(t, cl, "GET", s.url(protocol, "/ok"), nil)
+		get(t, cl, "GET", s.url(protocol, "/error"), nil)
+		req, _ := http.NewRequestWithContext(t.Context(), "POST", s.url(protocol, "/panic"), nil)
+		if resp, err := cl.Do(req); err == nil {
+			resp.Body.Close()
+			t.Errorf("%s: a panic was answered with %d", protocol, resp.StatusCode)
+		}
+		for _, path := range []string{"/hang", "/stream"} {
+			ctx, cancel := context.WithCancel(t.Context())
+			go func() { <-waiting; cancel() }()
+			req, _ := http.NewRequestWithContext(ctx, "GET", s.url(protocol, path), nil)
+			if resp, err := cl.Do(req); err == nil {
+				_, _ = resp.Body.Read(make([]byte, 1))
+				resp.Body.Close()
+			}
+		}
+		end()
+	}
+	// Of the failures, only those that may be the server's.
+	if conn, err := tls.Dial("tcp", "127.0.0.1:"+s.https, &tls.Config{ServerName: "other.example", InsecureSkipVerify: true}); err == nil { //nolint:gosec // no trust is needed
+		conn.Close()
+		t.Error("there is a certificate for any name")
+	}
+	conn, err := net.Dial("tcp", "127.0.0.1:"+s.https)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = conn.Write([]byte("GET / HTTP/1.0\r\n\r\n"))
+	_, _ = conn.Read(make([]byte, 100))
+	conn.Close()
+
+	counts := watch.Counts{Begun: 20, Answered: 20, Errors: 8, Panics: 4}
+	want := watch.Sample{Total: counts, Sites: make([]watch.Counts, watch.Sites), HandshakeFailures: 1}
+	want.Sites[w.tally.Slot("LOCALHOST:80")] = counts
+	var diff string
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		got := w.sample()
+		if got.Memory.Resident == 0 {
+			t.Fatal("no memory is known")
+		}
+		// How many connections a client makes is its own affair.
+		if got.Handshakes < 3 {
+			continue
+		}
+		got.Time, got.Memory, got.Handshakes = time.Time{}, watch.Memory{}, 0
+		for _, c := range append([]*watch.Counts{&got.Total}, pointers(got.Sites)...) {
+			c.Slow = want.Total.Slow // the machine's affair
+		}
+		if diff = cmp.Diff(want, got); diff == "" {
+			return
+		}
+	}
+	t.Errorf("counts (-want +got):\n%s", diff)
+}
+
+func pointers(c []watch.Counts) (p []*watch.Counts) {
+	for i := range c {
+		p = append(p, &c[i])
+	}
+	return p
+}
+
+// A real Caddy that answers 500 from the switch on is found out, and what is
+// usual comes from a file that another process wrote.
+func TestWatchingFindsHarm(t *testing.T) {
+	s, c := newSite(t, "", `error 500`)
+	mustLoad(t, c)
+	dir := t.TempDir()
+	before, err := newWatching(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := time.Now().Add(-time.Hour)
+	for i := range 60 {
+		for range 100 {
+			before.tally.Begin(1)
+			before.tally.Answer(1, time.Millisecond, http.StatusOK)
+		}
+		before.baseline.Observe(before.tally.Sample(at.Add(time.Duration(i)*time.Minute), watch.ReadMemory()))
+	}
+	if err := before.save(); err != nil {
+		t.Fatal(err)
+	}
+	w, err := newWatching(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.count(currentProcess())
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	go func() {
+		cl, end := client(t, "plain")
+		defer end()
+		for ; ctx.Err() == nil; time.Sleep(5 * time.Millisecond) {
+			if resp, err := cl.Get(s.url("plain", "/")); err == nil {
+				resp.Body.Close()
+			}
+		}
+	}()
+	harm, err := w.watch(ctx, 0)
+	if err != nil || !strings.HasPrefix(harm, "5xx rate 100.0 % (baseline 0 %, ") {
+		t.Errorf("%q, %v", harm, err)
+	}
+	cancel()
+	if _, err := w.watch(ctx, 0); err == nil {
+		t.Error("a watch that was ended says that there was no harm")
+	}
+	if names, _ := filepath.Glob(filepath.Join(dir, "*")); !cmp.Equal(names, []string{filepath.Join(dir, "baseline.json")}) {
+		t.Errorf("beside the baseline there is: %v", names)
+	}
+}
