@@ -43,60 +43,100 @@ func (p Ports) Globals() string {
 // A Caddy is a running process. Its folder holds Caddyfile, data, config, home
 // and caddy.log.
 type Caddy struct {
-	Dir   string
-	Ports Ports
-	cmd   *exec.Cmd
-	exe   string
-	done  chan struct{}
-	err   error // of the process, once done is closed
+	Dir    string
+	Ports  Ports
+	cmd    *exec.Cmd
+	pid    int // of Caddy itself
+	exe    string
+	env    []string
+	launch Launch
+	done   chan struct{}
+	err    error // of the process, once done is closed
+}
+
+// A Launch is another way to start a Caddy than as a child in a group of its own.
+// The zero value is that one.
+type Launch struct {
+	// Prepare changes the command before it is started: what runs it, or what
+	// it is given.
+	Prepare func(cmd *exec.Cmd) error
+	// PID finds the id of Caddy's process, as this one sees it, by that of the
+	// command; nil: it is the same.
+	PID func(command int) (int, error)
+	// Args are further arguments of `caddy run`.
+	Args []string
 }
 
 // StartCaddy writes the Caddyfile below dir, starts the executable with it and
 // waits until it answers. env is added to a clean environment. The caller
 // must Stop it.
 func StartCaddy(ctx context.Context, exe, dir, caddyfile string, ports Ports, env ...string) (*Caddy, error) {
+	return Launch{}.Start(ctx, exe, dir, caddyfile, ports, env...)
+}
+
+// Start is StartCaddy in another way.
+func (l Launch) Start(ctx context.Context, exe, dir, caddyfile string, ports Ports, env ...string) (*Caddy, error) {
 	for _, d := range []string{"data", "config", "home"} {
 		if err := os.MkdirAll(filepath.Join(dir, d), 0o700); err != nil {
 			return nil, fmt.Errorf("making a folder for Caddy: %w", err)
 		}
 	}
-	config := filepath.Join(dir, "Caddyfile")
-	if err := os.WriteFile(config, []byte(caddyfile), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "Caddyfile"), []byte(caddyfile), 0o600); err != nil {
 		return nil, fmt.Errorf("writing the Caddyfile: %w", err)
 	}
-	log, err := os.OpenFile(filepath.Join(dir, "caddy.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("opening Caddy's log: %w", err)
-	}
-	defer log.Close()
-	c := &Caddy{Dir: dir, Ports: ports, exe: exe, done: make(chan struct{})}
-	c.cmd = exec.Command(exe, "run", "--config", config)
-	c.cmd.Dir = dir
-	c.cmd.Stdout, c.cmd.Stderr = log, log
-	c.cmd.Env = append(c.environ(), env...)
-	// Ctrl-C at a terminal goes to the whole group: Caddy is told by Stop instead.
-	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := c.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("starting Caddy: %w", err)
-	}
-	go func() {
-		c.err = c.cmd.Wait()
-		close(c.done)
-	}()
-	if err := c.wait(ctx); err != nil {
-		c.Kill()
-		return nil, fmt.Errorf("starting Caddy: %w\n%s", err, c.LogTail(15))
+	c := &Caddy{Dir: dir, Ports: ports, exe: exe, env: env, launch: l}
+	if err := c.Start(ctx); err != nil {
+		return nil, err
 	}
 	return c, nil
 }
 
+// Start runs the process again after it has ended, with the files that it left.
+func (c *Caddy) Start(ctx context.Context) error {
+	log, err := os.OpenFile(filepath.Join(c.Dir, "caddy.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("opening Caddy's log: %w", err)
+	}
+	defer log.Close()
+	c.cmd = exec.Command(c.exe, append([]string{"run", "--config", filepath.Join(c.Dir, "Caddyfile")}, c.launch.Args...)...)
+	c.cmd.Dir = c.Dir
+	c.cmd.Stdout, c.cmd.Stderr = log, log
+	c.cmd.Env = c.environ()
+	// Ctrl-C at a terminal goes to the whole group: Caddy is told by Stop instead.
+	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if c.launch.Prepare != nil {
+		if err := c.launch.Prepare(c.cmd); err != nil {
+			return fmt.Errorf("starting Caddy: %w", err)
+		}
+	}
+	if err := c.cmd.Start(); err != nil {
+		return fmt.Errorf("starting Caddy: %w", err)
+	}
+	c.pid = c.cmd.Process.Pid
+	cmd, done := c.cmd, make(chan struct{})
+	c.done = done
+	go func() {
+		c.err = cmd.Wait()
+		close(done)
+	}()
+	err = c.wait(ctx)
+	if err == nil && c.launch.PID != nil {
+		c.pid, err = c.launch.PID(c.pid)
+	}
+	if err != nil {
+		c.Kill()
+		return fmt.Errorf("starting Caddy: %w\n%s", err, c.LogTail(15))
+	}
+	return nil
+}
+
 func (c *Caddy) environ() []string {
-	return []string{
+	return append([]string{
 		"PATH=" + os.Getenv("PATH"),
 		"HOME=" + filepath.Join(c.Dir, "home"),
 		"XDG_DATA_HOME=" + filepath.Join(c.Dir, "data"),
 		"XDG_CONFIG_HOME=" + filepath.Join(c.Dir, "config"),
-	}
+	}, c.env...)
 }
 
 // wait polls until the HTTPS port accepts connections and the certificate of
@@ -162,7 +202,10 @@ func (c *Caddy) Evergreen(ctx context.Context, args ...string) (string, error) {
 }
 
 // PID is the process's id.
-func (c *Caddy) PID() int { return c.cmd.Process.Pid }
+func (c *Caddy) PID() int { return c.pid }
+
+// Signal sends a signal to the process.
+func (c *Caddy) Signal(s syscall.Signal) error { return syscall.Kill(c.pid, s) }
 
 // Done is closed when the process has ended.
 func (c *Caddy) Done() <-chan struct{} { return c.done }
@@ -170,7 +213,7 @@ func (c *Caddy) Done() <-chan struct{} { return c.done }
 // Stop ends the process as a service manager does, and kills it if it hasn't
 // ended after 20 seconds.
 func (c *Caddy) Stop() error {
-	_ = c.cmd.Process.Signal(syscall.SIGTERM)
+	_ = c.Signal(syscall.SIGTERM)
 	select {
 	case <-c.done:
 		if c.err != nil {
