@@ -83,6 +83,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return err
 	}
 	if !a.prepare() {
+		a.prepareSwitch()
 		return nil
 	}
 	a.try("read the configuration", "facts about the configuration are missing", func() (err error) {
@@ -100,6 +101,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 			return nil
 		})
 	}
+	a.prepareSwitch()
 	a.prepareCertificates()
 	a.try("register metrics", "Caddy's Prometheus registry lacks our metrics", func() error {
 		return a.ctx.GetMetricsRegistry().Register(a.proc.rec.Collector())
