@@ -216,3 +216,11 @@ func variable(environ, name string) string {
 	}
 	return ""
 }
+
+// ContainerKind is the kind of container that this process runs in, as the
+// dictionary has it: "none" if it is in none.
+func ContainerKind() string {
+	kind := ""
+	safely(func() { kind = New("/", os.Getenv).container() })
+	return kind
+}
