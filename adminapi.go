@@ -69,6 +69,8 @@ type statusDocument struct {
 	Fallbacks      []string       `json:"fallbacks"`
 	MetricsOff     []string       `json:"metrics_off"`
 	Label          string         `json:"label,omitempty"`
+	// Updates is as GET /evergreen/updates answers.
+	Updates updatesDocument `json:"updates"`
 }
 
 // linkDocument is the answer of POST /evergreen/link.
@@ -94,16 +96,25 @@ const (
 // maxRequest is more than any request to these routes needs.
 const maxRequest = 4 << 10
 
-// adminAPI answers for the instance that current finds.
-type adminAPI struct{ current func() (instance, bool) }
+// adminAPI answers for the instance that current finds, and for what updates
+// says is there of updates.
+type adminAPI struct {
+	current func() (instance, bool)
+	updates func() updatesInstance
+}
 
 // routes are those of admin.api.evergreen.
-func routes() []caddy.AdminRoute { return adminAPI{currentInstance}.routes() }
+func routes() []caddy.AdminRoute {
+	return adminAPI{currentInstance, currentUpdatesInstance}.routes()
+}
+
+// handler answers a request with what in is.
+type handler func(in instance, w http.ResponseWriter, r *http.Request) error
 
 func (a adminAPI) routes() []caddy.AdminRoute {
 	table := []struct {
 		name, method string
-		handle       func(instance, http.ResponseWriter, *http.Request) error
+		handle       handler
 	}{
 		{"status", http.MethodGet, a.status},
 		{"report", http.MethodGet, a.report},
@@ -111,6 +122,12 @@ func (a adminAPI) routes() []caddy.AdminRoute {
 		{"link", http.MethodPost, a.link},
 		{"reset-identity", http.MethodPost, a.resetIdentity},
 		{"forget", http.MethodPost, a.forget},
+		{"updates", http.MethodGet, a.updatesStatus},
+		{"build", http.MethodGet, a.build},
+		{"apply", http.MethodPost, a.apply},
+		{"rollback", http.MethodPost, a.rollback},
+		{"pause", http.MethodPost, a.pause},
+		{"resume", http.MethodPost, a.resume},
 	}
 	var rs []caddy.AdminRoute
 	var names []string
@@ -141,7 +158,9 @@ func (a adminAPI) routes() []caddy.AdminRoute {
 }
 
 func (a adminAPI) status(in instance, w http.ResponseWriter, _ *http.Request) error {
-	return answer(w, document(in.Status(), in.History()))
+	d := document(in.Status(), in.History())
+	d.Updates = a.updates().Document()
+	return answer(w, d)
 }
 
 func document(s Status, history []reporter.Send) statusDocument {

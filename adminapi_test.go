@@ -113,7 +113,7 @@ func serveAdmin(routes []caddy.AdminRoute) http.Handler {
 }
 
 func adminOf(in instance) http.Handler {
-	return serveAdmin(adminAPI{func() (instance, bool) { return in, in != nil }}.routes())
+	return serveAdmin(adminAPI{func() (instance, bool) { return in, in != nil }, func() updatesInstance { return updatesOff("EVERGREEN_UPDATES is off") }}.routes())
 }
 
 func TestAdminAPI(t *testing.T) {

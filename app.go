@@ -35,6 +35,10 @@ type App struct {
 	httpPort int      // of the http app, where there is no TLS
 	raw      []byte   // the whole configuration as JSON, for the facts; nil if it can't be read
 
+	updates   updatesPolicy
+	updating  *updates // nil: off, or it could not be made
+	noUpdates bool     // it is shown that updates are off
+
 	tls    *caddytls.TLS   // the configuration's, or nil
 	ownCAs map[string]bool // ids of the CAs that are Caddy's own
 
@@ -80,6 +84,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 	a.made = true
 	lookout.made()
 	if err := a.check(); err != nil {
+		return err
+	}
+	if err := a.prepareUpdates(); err != nil {
 		return err
 	}
 	if !a.prepare() {
@@ -191,6 +198,7 @@ func (a *App) httpApp() (app *caddyhttp.App, names map[string]bool) {
 
 // Start makes this configuration's settings the process's.
 func (a *App) Start() error {
+	defer a.startUpdates() // after telemetry, whose id it uses
 	if a.set.Off != "" {
 		a.log.Info("telemetry is off", zap.String("by", a.set.Off))
 		_ = guard("turn off", func() error {
@@ -220,6 +228,7 @@ func (a *App) Start() error {
 
 // Stop gives the settings back to the configuration that has them next.
 func (a *App) Stop() error {
+	a.stopUpdates()
 	if a.tls != nil {
 		a.proc.certificates.run(-1)
 	}
@@ -245,6 +254,7 @@ func (a *App) Cleanup() error {
 		}
 		return err
 	})
+	a.cleanUpdates()
 	if a.made {
 		a.made = false
 		lookout.gone()

@@ -20,10 +20,10 @@ import (
 func init() {
 	caddycmd.RegisterCommand(caddycmd.Command{
 		Name:  "evergreen",
-		Usage: "status | report | link | check | reset-identity | forget",
-		Short: "Shows and controls what this Caddy reports, and asks for updates",
+		Usage: "status | report | link | check | audit | apply | rollback | pause | resume | reset-identity | forget",
+		Short: "Shows and controls what this Caddy reports, and its updates",
 		Long: `
-Shows and controls the telemetry of a running Caddy.
+Shows and controls the telemetry of a running Caddy, and its updates.
 
 Caddy with Evergreen compiled in counts what it sees of the Internet and
 reports the sums: no addresses, no host names, no paths, nothing that
@@ -38,6 +38,11 @@ To turn it off, write
 
 at the top of the Caddyfile, or start Caddy with EVERGREEN_TELEMETRY=off or
 DO_NOT_TRACK=1 in its environment.
+
+A Caddy that knows an update service keeps itself up to date: by default with
+what fixes vulnerabilities of high risk. The global option 'updates all' or
+'updates none', or EVERGREEN_UPDATES=off in its environment, change that;
+'caddy evergreen audit' tells whether what runs is safe.
 
 The commands ask the running Caddy through its admin API, at
 '` + caddy.DefaultAdminListen + `' unless --address says otherwise, or --config
@@ -63,7 +68,8 @@ func addCommands(cmd *cobra.Command) {
 	cmd.Example = `  $ caddy evergreen status
   $ caddy evergreen report | less
   $ caddy evergreen link --ttl 7d`
-	cmd.AddCommand(statusCommand(&s), reportCommand(&s), linkCommand(&s), checkCommand(&s), resetCommand(&s), forgetCommand(&s))
+	cmd.AddCommand(statusCommand(&s), reportCommand(&s), linkCommand(&s), checkCommand(&s), resetCommand(&s), forgetCommand(&s),
+		auditCommand(&s), applyCommand(&s), rollbackCommand(&s), pauseCommand(&s), resumeCommand(&s))
 	cmd.Args = cobra.ArbitraryArgs
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) == 0 {
@@ -82,7 +88,8 @@ func statusCommand(s *shared) *cobra.Command {
 		Use:   "status",
 		Short: "Shows whether and where this Caddy reports, and how that goes",
 		Long: `Shows whether telemetry is on and if not, why; where reports go; when the last
-one was sent and the next one will be; and what waits in the spool.`,
+one was sent and the next one will be; and what waits in the spool. Then, which
+updates are installed, which one there is, and how the last one went.`,
 		Example: `  $ caddy evergreen status
   $ caddy evergreen status --json --address localhost:2020`,
 		Args: cobra.NoArgs,

@@ -41,7 +41,7 @@ security fixes), feature and all.`,
 				service = updateService(os.Getenv)
 			}
 			if err := checkEndpoint(service); err != nil || service == "" {
-				return errors.Join(errors.New("this executable knows no update service: name one with --service https://…, or EVERGREEN_ENDPOINT in the environment"), err)
+				return errors.Join(errors.New("this executable knows no update service: name one with --service https://…, or EVERGREEN_UPDATES_SERVER in the environment"), err)
 			}
 			client := updater.Client{Service: service}
 			answer, _, err := client.Check(cmd.Context(), check)
@@ -74,7 +74,7 @@ func ownCheck(scope, channel string) (wire.Check, error) {
 
 // updateService is where to ask, if nothing else is said.
 func updateService(getenv func(string) string) string {
-	for _, s := range []string{getenv("EVERGREEN_ENDPOINT"), DefaultEndpoint, builtFrom(BuildSpec).Service} {
+	for _, s := range []string{getenv("EVERGREEN_UPDATES_SERVER"), getenv("EVERGREEN_ENDPOINT"), DefaultEndpoint, builtFrom(BuildSpec).Service} {
 		if s != "" {
 			return s
 		}

@@ -52,6 +52,7 @@ func writeStatus(out io.Writer, d statusDocument, now time.Time) error {
 			row("Last error", "%s", d.LastError)
 		}
 	}
+	writeUpdates(row, d.Updates, now)
 	for i, f := range d.Fallbacks {
 		name := ""
 		if i == 0 {

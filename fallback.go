@@ -59,7 +59,7 @@ func (w *sentry) stop() {
 }
 
 func (w *sentry) needed() bool {
-	return w.apps == 0 && w.beside == nil && !caddy.Exiting() && switchedOffBy(os.Getenv) == ""
+	return w.apps == 0 && w.beside == nil && !caddy.Exiting() && (switchedOffBy(os.Getenv) == "" || updatesWanted(os.Getenv))
 }
 
 func (w *sentry) resume() {
@@ -125,6 +125,9 @@ func (w *sentry) look(ctx context.Context) (found caddy.Context, ended bool) {
 func (w *sentry) runBeside(ctx caddy.Context) {
 	a := &App{ctx: ctx, log: caddy.Log().Named("evergreen")}
 	_ = guard("run beside the configuration", func() error {
+		if err := a.prepareUpdates(); err != nil {
+			return err
+		}
 		if a.prepare() {
 			a.fallBack("load the app", "traffic and facts about the configuration are not reported, only that this instance is alive; "+
 				"name the app in the configuration (global option `evergreen`) to count traffic with the admin endpoint off", nil)

@@ -11,6 +11,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-evergreen/evergreen/nearest"
+	"github.com/caddy-evergreen/evergreen/updater"
 	"github.com/caddy-evergreen/evergreen/wire"
 )
 
@@ -104,6 +105,11 @@ func (c *UpdatesConfig) check() error {
 	}
 	if d := time.Duration(c.Watch); d != 0 && (d < minWatch || d > maxWatch) {
 		return fmt.Errorf("updates: watch is %s: set 10 seconds to a day", d)
+	}
+	if c.Window != "" {
+		if _, err := updater.ParseWindow(c.Window); err != nil {
+			return fmt.Errorf("updates: %w", err)
+		}
 	}
 	if err := checkURL("server", c.Server); err != nil {
 		return fmt.Errorf("updates: %w", err)

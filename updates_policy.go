@@ -31,6 +31,7 @@ type updatesPolicy struct {
 	Channel wire.Channel
 	// Notify is why updates are only told of; "": they are installed.
 	Notify string
+	Said   bool          // the operator said notify
 	Every  time.Duration // 0: as the service says
 	Watch  time.Duration
 	Window string
@@ -99,7 +100,15 @@ func resolveUpdates(own, option *UpdatesConfig, getenv func(string) string, buil
 		p.RootSum = build.Root
 	}
 	p.Notify = notifyWhy(c, configured, getenv, p, around)
+	p.Said = c.Mode == modeNotify
 	return p, err
+}
+
+// updatesWanted tells whether updates may be on in a configuration that does not
+// speak of them.
+func updatesWanted(getenv func(string) string) bool {
+	p, _ := resolveUpdates(nil, nil, getenv, builtFrom(BuildSpec), func() surroundings { return surroundings{} })
+	return p.Off == ""
 }
 
 // notifyWhy tells why updates are not installed; "" if they are.

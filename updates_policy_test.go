@@ -98,11 +98,11 @@ func TestResolveUpdates(t *testing.T) {
 		},
 		{
 			"notify", &UpdatesConfig{Mode: "notify"}, nil, nil, ours, machine,
-			on(func(p *updatesPolicy) { p.Notify = "the configuration says notify" }), "",
+			on(func(p *updatesPolicy) { p.Notify, p.Said = "the configuration says notify", true }), "",
 		},
 		{
 			"an unreadable scope", nil, nil, map[string]string{"EVERGREEN_UPDATES": "most"}, ours, machine,
-			on(func(p *updatesPolicy) { p.Notify = "the environment says notify" }), "EVERGREEN_UPDATES",
+			on(func(p *updatesPolicy) { p.Notify, p.Said = "the environment says notify", true }), "EVERGREEN_UPDATES",
 		},
 		{
 			"an unreadable service", nil, nil, map[string]string{"EVERGREEN_UPDATES_SERVER": "here"}, ours, machine,

@@ -1,9 +1,12 @@
 package inventory
 
 import (
+	"debug/buildinfo"
+	"fmt"
 	"os"
 	"regexp"
 	"runtime"
+	"runtime/debug"
 
 	"github.com/caddy-evergreen/evergreen/wire"
 )
@@ -39,4 +42,26 @@ func System() wire.System {
 		s.Kernel = kernelRelease.FindString(New("/", os.Getenv).read("/proc/sys/kernel/osrelease"))
 	}
 	return s
+}
+
+// BuildListOf is what another executable was built from, read from the file
+// without running it. Plugins are as for BuildList, to which those that this
+// executable's Caddy modules are from are added.
+func BuildListOf(file string, plugins []string) (wire.BuildList, error) {
+	info, err := buildinfo.ReadFile(file)
+	if err != nil {
+		return wire.BuildList{}, fmt.Errorf("reading what %s was built from: %w", file, err)
+	}
+	c := New("/", os.Getenv).WithPlugins(plugins)
+	c.build = func() (*debug.BuildInfo, bool) { return info, true }
+	var f wire.Facts
+	c.buildList(&f)
+	b := wire.BuildList{Go: info.GoVersion}
+	for _, m := range f.Modules {
+		if m.Path != otherPath {
+			b.Modules = append(b.Modules, wire.ModuleVersion{Path: m.Path, Version: m.Version, Plugin: m.Plugin})
+		}
+	}
+	b.Sort()
+	return b, nil
 }

@@ -64,7 +64,7 @@ var (
 )
 
 // metrics is the dictionary. Files of their own hold what belongs together.
-var metrics = slices.Concat(trafficMetrics, tlsMetrics, certificateMetrics, attackMetrics, caddyMetrics)
+var metrics = slices.Concat(trafficMetrics, tlsMetrics, certificateMetrics, attackMetrics, caddyMetrics, updateMetrics)
 
 var trafficMetrics = []*Metric{
 	{HTTPRequests, "http.requests", KindCounter, Events, []*Dimension{Protocol, Status, Role}, "", everywhere,

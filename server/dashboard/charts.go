@@ -93,11 +93,12 @@ var sections = []section{
 	{"behaviour", "/attacks", "Suspicious behaviour", "What attacks are made of. Much of it is harmless, one by one."},
 	{"errors", "/inside", "Errors", "What went wrong on the server's side, by kind; never its text."},
 	{"runtime", "/inside", "Go runtime", "What Caddy's process uses."},
+	{"updates", "/inside", "Updates", "How Caddy's updates of itself went."},
 }
 
 // charts is what the pages consist of, in order. Tests walk it.
 var charts = slices.Concat(instancesCharts, trafficCharts, clientsCharts,
-	tlsCharts, helloCharts, certificatesCharts, hstsCharts, interceptionCharts, attacksCharts, caddyCharts, insideCharts)
+	tlsCharts, helloCharts, certificatesCharts, hstsCharts, interceptionCharts, attacksCharts, caddyCharts, insideCharts, updatesCharts)
 
 // page is the path of the topic that the chart belongs to.
 func (c *chart) page() string {
