@@ -190,7 +190,8 @@ func TestAdminStatus(t *testing.T) {
 		"last_send": {"time": "2026-11-21T10:00:00Z", "number": 12, "bytes": 2345, "status": 503, "stored_through": 0, "error": "the server answered 503"},
 		"last_error": "the server answered 503", "next_number": 13, "stored_through": 11, "spool_reports": 1, "spool_bytes": 2345,
 		"dropped_reports": 1, "dropped_windows": 2, "memory_only": false, "window_seconds": 300, "report_every_seconds": 600,
-		"fallbacks": ["TLS handshakes of HTTP/3 are not counted"], "metrics_off": ["clients"], "label": "my-fleet"}`
+		"fallbacks": ["TLS handshakes of HTTP/3 are not counted"], "metrics_off": ["clients"], "label": "my-fleet",
+		"updates": {"state": "idle", "off": "EVERGREEN_UPDATES is off", "running": ""}}`
 	if err := json.Unmarshal([]byte(document), &want); err != nil {
 		t.Fatal(err)
 	}

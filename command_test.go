@@ -48,6 +48,7 @@ func TestCommandStatus(t *testing.T) {
 	caddyVersion, _, _ = strings.Cut(caddyVersion, " ")
 	d := document(reporting().Status(), reporting().History())
 	d.CaddyVersion = "v2.11.9"
+	d.Updates = anUpdate()
 	var b bytes.Buffer
 	if err := writeStatus(&b, d, moment); err != nil {
 		t.Fatal(err)
@@ -66,6 +67,12 @@ Dropped      1 report, 2 windows since the start
 Interval     a report every 10m0s, windows of 5m0s
 Metrics off  clients
 Last error   the server answered 503
+Updates      critical ones, installed
+Available    v2.11.3 → v2.11.9 (critical), fixes GO-2026-5346: https://example.com/v2.11.9
+Update       verified: for the window Sun 02:00-05:00 UTC
+Last check   2026-11-21 09:00:00 UTC (1h0m0s ago)
+Next check   2026-11-21 15:00:00 UTC (in 5h0m0s)
+Last update  2026-11-20 10:00:00 UTC (24h0m0s ago): the update from v2.11.3 to v2.11.8 failed while rehearsing: https://a.example/ answers 500, was 200
 Limits       TLS handshakes of HTTP/3 are not counted
 `
 	if diff := cmp.Diff(want, b.String()); diff != "" {
@@ -73,7 +80,7 @@ Limits       TLS handshakes of HTTP/3 are not counted
 	}
 
 	out, _, err := run("", "status", "--address", adminServer(t, switchedOffScripted()))
-	if want := fmt.Sprintf("Telemetry  off (DO_NOT_TRACK is set)\nVersion    Evergreen v0.1.0, Caddy %s\n", orUnknown(caddyVersion)); err != nil || out != want {
+	if want := fmt.Sprintf("Telemetry  off (DO_NOT_TRACK is set)\nVersion    Evergreen v0.1.0, Caddy %s\nUpdates    off (EVERGREEN_UPDATES is off)\n", orUnknown(caddyVersion)); err != nil || out != want {
 		t.Errorf("off: got %q, %v, want %q", out, err, want)
 	}
 	out, _, err = run("", "status", "--address", adminServer(t, localOnly()))
