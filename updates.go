@@ -44,7 +44,7 @@ func newUpdates(p updatesPolicy) (*updates, error) {
 	u.gauges.u = u
 	var err error
 	u.updater, err = updater.New(updater.Config{
-		Dir: u.dir, Running: running(), Policy: u.policyOf(p), Actions: u.actions(), Log: u.log,
+		Dir: u.dir, Running: thisProcess(), Policy: u.policyOf(p), Actions: u.actions(), Log: u.log,
 	})
 	return u, err
 }

@@ -30,8 +30,8 @@ func (u *updates) actions() updater.Actions {
 	}
 }
 
-// running is what this process is.
-func running() updater.Running {
+// thisProcess is what this process is.
+func thisProcess() updater.Running {
 	path, _ := os.Executable()
 	return updater.Running{Path: path}
 }
