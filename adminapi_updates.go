@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/caddy-evergreen/evergreen/boot"
 	"github.com/caddy-evergreen/evergreen/updater"
 	"github.com/caddy-evergreen/evergreen/wire"
 )
@@ -145,6 +146,12 @@ func (u *updates) Document() updatesDocument {
 	p := u.policy.Load()
 	d := updatesDocument{
 		Status: u.updater.Status(), Channel: p.Channel, Every: p.Every.Seconds(), Watch: p.Watch.Seconds(), Pins: p.Pins,
+	}
+	if now := boot.Current(); now.Slot != "" || now.Refused != nil {
+		d.Installed = now.Installed
+		if now.Refused != nil {
+			d.Refused = now.Refused.Error()
+		}
 	}
 	d.Scope, d.Service, d.Window = p.Scope, p.Server, p.Window
 	if d.Notify == "" {

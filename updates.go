@@ -174,6 +174,7 @@ func (a *App) prepareUpdates() error {
 		if a.updates.Off != "" {
 			return nil
 		}
+		a.bootLate()
 		v, _, err := processes.LoadOrNew(updatesKey{}, func() (caddy.Destructor, error) { return newUpdates(a.updates) })
 		if err == nil {
 			a.updating = v.(*updates)
@@ -225,6 +226,7 @@ func (a *App) startUpdates() {
 		if u := currentUpdates(); u != nil {
 			u.enter(a)
 		}
+		a.tellUp()
 		return nil
 	})
 	if err != nil {

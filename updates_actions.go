@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/caddy-evergreen/evergreen/boot"
 	"github.com/caddy-evergreen/evergreen/inventory"
 	"github.com/caddy-evergreen/evergreen/updater"
 	"github.com/caddy-evergreen/evergreen/wire"
@@ -33,7 +34,8 @@ func (u *updates) actions() updater.Actions {
 // thisProcess is what this process is.
 func thisProcess() updater.Running {
 	path, _ := os.Executable()
-	return updater.Running{Path: path}
+	now := boot.Current()
+	return updater.Running{Slot: now.Slot, Path: path, Refused: now.Refused}
 }
 
 // self knows the executable that this process is.
@@ -109,12 +111,12 @@ func (u *updates) once(what string, say func()) {
 }
 
 func (u *updates) vouched(ctx context.Context, t wire.Target) (wire.TargetCustom, error) {
-	repository, err := u.repository(ctx)
+	repository, err := u.repository(ctx, nil)
 	if err != nil {
 		return wire.TargetCustom{}, err
 	}
 	target, err := repository.Target(ctx, t.Name)
-	return target.Custom, err
+	return target.Custom, whyUntrusted(err)
 }
 
 // inspect reads from an executable what it was built from.

@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/caddy-evergreen/evergreen/trust"
@@ -26,8 +28,8 @@ const (
 )
 
 // repository is a client of the repository of signed executables, with what the
-// folder knows of it.
-func (u *updates) repository(ctx context.Context) (*trust.Client, error) {
+// folder knows of it. A client of nil is http.DefaultClient.
+func (u *updates) repository(ctx context.Context, client *http.Client) (*trust.Client, error) {
 	p := u.policy.Load()
 	url := strings.TrimSuffix(p.Server, "/") + strings.TrimSuffix(wire.PathTUF, "/")
 	dir := filepath.Join(u.dir, "tuf")
@@ -35,7 +37,8 @@ func (u *updates) repository(ctx context.Context) (*trust.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return trust.New(trust.Config{Root: root, URL: url, Dir: dir})
+	c, err := trust.New(trust.Config{Root: root, URL: url, Dir: dir, HTTP: client})
+	return c, whyUntrusted(err)
 }
 
 // rootMetadata is the root metadata to trust: the operator's file, or what has
@@ -150,7 +153,8 @@ func keepFile(name string, b []byte) error {
 // fetch writes the verified executable to file: by a delta from the running one
 // if there is one, else the whole of it.
 func (u *updates) fetch(ctx context.Context, t wire.Target, file string) (updater.Fetched, error) {
-	repository, err := u.repository(ctx)
+	var m meter
+	repository, err := u.repository(ctx, &http.Client{Transport: &m})
 	if err != nil {
 		return updater.Fetched{}, err
 	}
@@ -161,8 +165,33 @@ func (u *updates) fetch(ctx context.Context, t wire.Target, file string) (update
 			old = io.NewSectionReader(f, 0, info.Size())
 		}
 	}
-	if _, err := repository.Executable(ctx, t, old, file); err != nil {
-		return updater.Fetched{}, err
+	target, err := repository.Executable(ctx, t, old, file)
+	if err != nil {
+		return updater.Fetched{}, whyUntrusted(err)
 	}
-	return updater.Fetched{}, nil
+	metadata, err := repository.Saved(target)
+	if err != nil {
+		return updater.Fetched{}, whyUntrusted(err)
+	}
+	return updater.Fetched{Metadata: metadata, Bytes: m.bytes.Load(), Method: m.method(t)}, nil
+}
+
+// whyUntrusted gives an error of trust its class.
+func whyUntrusted(err error) error {
+	if err == nil {
+		return nil
+	}
+	cause := updater.CauseNetwork
+	switch {
+	case errors.Is(err, trust.ErrSignatures), errors.Is(err, trust.ErrExpired), errors.Is(err, trust.ErrRollback),
+		errors.Is(err, trust.ErrMalformed), errors.Is(err, trust.ErrNoTarget):
+		cause = updater.CauseSignature
+	case errors.Is(err, trust.ErrMismatch), errors.Is(err, trust.ErrTooLarge):
+		cause = updater.CauseMismatch
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		cause = updater.CauseSpace
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS), errors.Is(err, syscall.EIO):
+		cause = updater.CauseStorage
+	}
+	return updater.Passing(cause, err)
 }
