@@ -33,6 +33,7 @@ type moments struct {
 
 // A cell is what is usual for one group of requests at one time.
 type cell struct {
+	T      float64    `json:"t"`  // minutes
 	At     int64      `json:"at"` // Unix seconds of the last minute that was added
 	M      float64    `json:"m"`  // minutes with a request
 	N      float64    `json:"n"`  // requests in them
@@ -43,13 +44,14 @@ type cell struct {
 // add adds a minute: n requests, and k of each series. What was before
 // counts half as much after each half-life in seconds.
 func (c *cell) add(at int64, halfLife float64, n uint64, k []uint64) {
-	if n == 0 {
-		return
-	}
 	if passed := at - c.At; c.At != 0 && passed > 0 {
 		c.scale(math.Exp2(-float64(passed) / halfLife))
 	}
 	c.At = at
+	c.T++
+	if n == 0 {
+		return
+	}
 	f := float64(n)
 	c.M, c.N, c.NN = c.M+1, c.N+f, c.NN+f*f
 	for len(c.Series) < len(k) {
@@ -68,7 +70,7 @@ func (c *cell) add(at int64, halfLife float64, n uint64, k []uint64) {
 }
 
 func (c *cell) scale(by float64) {
-	c.M, c.N, c.NN = c.M*by, c.N*by, c.NN*by
+	c.T, c.M, c.N, c.NN = c.T*by, c.M*by, c.N*by, c.NN*by
 	for _, m := range c.Series {
 		if m != nil {
 			m.K, m.KK, m.NK = m.K*by, m.KK*by, m.NK*by
@@ -99,7 +101,7 @@ func pool(at int64, halfLife float64, cells ...*cell) (all cell) {
 			by = math.Exp2(-float64(passed) / halfLife)
 		}
 		all.At = at
-		all.M, all.N, all.NN = all.M+by*c.M, all.N+by*c.N, all.NN+by*c.NN
+		all.T, all.M, all.N, all.NN = all.T+by*c.T, all.M+by*c.M, all.N+by*c.N, all.NN+by*c.NN
 		for len(all.Series) < len(c.Series) {
 			all.Series = append(all.Series, &moments{})
 		}
@@ -115,7 +117,7 @@ func pool(at int64, halfLife float64, cells ...*cell) (all cell) {
 
 // valid reports whether a cell that was read can be one.
 func (c *cell) valid(series int) bool {
-	if c.At < 0 || !amounts(c.M, c.N, c.NN) || len(c.Series) > series {
+	if c.At < 0 || !amounts(c.T, c.M, c.N, c.NN) || len(c.Series) > series {
 		return false
 	}
 	for _, m := range c.Series {
@@ -158,7 +160,10 @@ const (
 // p·(1-p)·Σ(n+r·n·(n-1)). It is held to what that many minutes can show, and
 // widened for what the mean itself is uncertain. Where events are exact, that
 // is independent of each other, no spread is assumed that was not seen.
-func (c *cell) rate(s int, exact bool) rate {
+//
+// The estimate is multiplied by wider: minutes that follow each other are alike,
+// so that a few hours of them show less than all of the spread.
+func (c *cell) rate(s int, exact bool, wider float64) rate {
 	var m moments
 	if s < len(c.Series) && c.Series[s] != nil {
 		m = *c.Series[s]
@@ -167,7 +172,7 @@ func (c *cell) rate(s int, exact bool) rate {
 	r := 0.0
 	if raw := m.K / c.N; c.M > 1 && m.K > 0 && raw < 1 && c.NN > c.N {
 		square := (m.KK - 2*raw*m.NK + raw*raw*c.NN) * c.M / (c.M - 1)
-		r = (square/(raw*(1-raw)) - c.N) / (c.NN - c.N)
+		r = wider * (square/(raw*(1-raw)) - c.N) / (c.NN - c.N)
 	}
 	if exact {
 		r = max(r, 0)

@@ -60,7 +60,7 @@ func (b *Baseline) Watch(start Sample) *Watch {
 	all := pool(at, lately, w.usual.Hours[:]...)
 	w.total = newGroup(&all, w.usual.cells(start.Time), &totalErrors, &totalPanics, &totalLatency)
 	h := &w.usual.Handshakes
-	w.shakes = newTest(&handshakes, beliefs(&h[0], h[1:], 0, false)...)
+	w.shakes = newTest(&handshakes, beliefs(&h[0], h[:], 0, false)...)
 	return w
 }
 
@@ -79,16 +79,22 @@ func (d *data) cells(start time.Time) []cell {
 // beliefs are the rates of a series by those cells that have seen enough, and by
 // all of it if none has.
 func beliefs(all *cell, cells []cell, s int, exact bool) (r []rate) {
+	if exact {
+		return []rate{all.rate(s, exact, 1)} // what is rare needs all that was seen
+	}
 	for i := range cells {
 		if cells[i].N >= enough {
-			r = append(r, cells[i].rate(s, exact))
+			r = append(r, cells[i].rate(s, exact, 1), cells[i].rate(s, exact, wider))
 		}
 	}
-	if len(r) == 0 || exact {
-		r = []rate{all.rate(s, exact)} // what is rare needs all that was seen
+	if len(r) == 0 {
+		r = append(r, all.rate(s, exact, wider))
 	}
 	return r
 }
+
+// wider is the factor of the second guess at the spread between minutes.
+const wider = 3
 
 func newGroup(all *cell, cells []cell, errors, panic, latency *kind) *group {
 	of := func(s series, k *kind) []rate { return beliefs(all, cells, int(s), k.exact) }
@@ -140,8 +146,12 @@ func (w *Watch) Look(s Sample) Verdict {
 		w.site(i).look(&c, &late, turn, found)
 	}
 	failed := s.HandshakeFailures - min(w.start.HandshakeFailures, s.HandshakeFailures)
-	all := failed + s.Handshakes - min(w.start.Handshakes, s.Handshakes)
-	w.shakes.judge("handshakes", "TLS handshakes", failed, all, turn, found)
+	completed := s.Handshakes - min(w.start.Handshakes, s.Handshakes)
+	w.shakes.judge("handshakes", "TLS handshakes", failed, failed+completed, turn, func(v Verdict) {
+		if w.fewer(completed, s.Time) {
+			found(v)
+		}
+	})
 	if v, yes := w.silence.look(w, s); yes {
 		found(v)
 	}
@@ -149,6 +159,24 @@ func (w *Watch) Look(s Sample) Verdict {
 		found(v)
 	}
 	return worst
+}
+
+// fewer reports whether clearly fewer handshakes are completed than usual. Failed ones can
+// be had from anybody who scans; an executable that harms handshakes makes
+// those of others fail.
+func (w *Watch) fewer(completed uint64, now time.Time) bool {
+	minutes := now.Sub(w.start.Time).Minutes()
+	for i := range w.usual.Handshakes {
+		h := &w.usual.Handshakes[i]
+		failed := 0.0
+		if len(h.Series) > 0 && h.Series[0] != nil {
+			failed = h.Series[0].K
+		}
+		if h.N >= enough && float64(completed) > 0.7*(h.N-failed)/h.T*minutes {
+			return false
+		}
+	}
+	return true
 }
 
 // late is what was counted since settling was over.

@@ -7,8 +7,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/google/go-cmp/cmp"
 )
 
 // A world makes samples as a server would, with time of its own.
@@ -173,19 +171,4 @@ func TestHarm(t *testing.T) {
 func with(l load, f func(*load)) load {
 	f(&l)
 	return l
-}
-
-func TestSaved(t *testing.T) {
-	w := newWorld(t, 2)
-	b := w.baseline(2, load{slot: 7, perSecond: 3, fails: 0.1, shakes: 1, unshaken: 1})
-	if err := b.Save(); err != nil {
-		t.Fatal(err)
-	}
-	again, err := Open(b.path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if d := cmp.Diff(b.data, again.data, cmp.AllowUnexported(data{}, site{}, cell{}, moments{})); d != "" {
-		t.Errorf("what is read differs from what was written (-written +read):\n%s", d)
-	}
 }
