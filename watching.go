@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -17,6 +18,7 @@ import (
 type watching struct {
 	baseline *watch.Baseline
 	tally    *watch.Tally
+	judging  atomic.Int32 // watches that are going on
 }
 
 // newWatching reads the baseline in the folder of updates. It writes nothing.
@@ -43,14 +45,17 @@ const (
 )
 
 // observe adds this process's minutes to the baseline until ctx is done, and
-// keeps it each hour. It must not run while an executable is being watched whose
-// behaviour is not to become what is usual.
+// keeps it each hour. What an executable does while it is being watched does not
+// become what is usual.
 func (w *watching) observe(ctx context.Context) {
 	tick := time.NewTicker(observeEvery)
 	defer tick.Stop()
 	saved := time.Now()
 	for {
 		err := guard("keep what is usual", func() error {
+			if w.judging.Load() > 0 {
+				return nil // after the gap it begins anew
+			}
 			w.baseline.Observe(w.sample())
 			if now := time.Now(); now.Sub(saved) >= saveEvery {
 				saved = now
@@ -78,8 +83,14 @@ func (w *watching) watch(ctx context.Context, length time.Duration) (harm string
 	if length <= 0 {
 		length = watch.Length
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	check := &selfCheck{listeners: liveListeners}
+	go check.run(ctx)
+	w.judging.Add(1)
+	defer w.judging.Add(-1)
 	err = guard("watch", func() error {
-		v, err := w.baseline.Watch(w.sample()).Run(ctx, length, w.sample, nil)
+		v, err := w.baseline.Watch(w.sample()).Run(ctx, length, w.sample, check.found)
 		harm = v.Harm
 		return err
 	})

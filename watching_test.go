@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/caddy-evergreen/evergreen/updater/watch"
 )
@@ -142,4 +143,58 @@ func TestWatchingFindsHarm(t *testing.T) {
 	if names, _ := filepath.Glob(filepath.Join(dir, "*")); !cmp.Equal(names, []string{filepath.Join(dir, "baseline.json")}) {
 		t.Errorf("beside the baseline there is: %v", names)
 	}
+}
+
+// Listeners are asked without that a handler hears of it, and one that stops to
+// answer is harm; one that never did is not.
+func TestSelfCheck(t *testing.T) {
+	s, c := newSite(t, "", `respond "fine"`)
+	mustLoad(t, c)
+	w, err := newWatching(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.count(currentProcess())
+	listeners := liveListeners()
+	if want := []string{"tcp/127.0.0.1:" + s.http, "tcp/127.0.0.1:" + s.https}; !cmp.Equal(want, listeners, cmpopts.SortSlices(func(a, b string) bool { return a < b })) {
+		t.Errorf("listeners %v, want %v", listeners, want)
+	}
+	deaf, err := net.Listen("tcp", "127.0.0.1:0") // closes each connection
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer deaf.Close()
+	go func() {
+		for {
+			conn, err := deaf.Accept()
+			if err != nil {
+				return
+			}
+			conn.Close()
+		}
+	}()
+	check := &selfCheck{listeners: func() []string { return append(liveListeners(), "tcp/"+deaf.Addr().String()) }}
+	ctx, cancel := context.WithCancel(t.Context())
+	check.once(ctx)
+	for _, l := range listeners {
+		if n, answered := check.failed[l]; !answered || n != 0 {
+			t.Errorf("%s did not answer", l)
+		}
+	}
+	if got := w.sample().Total; got != (watch.Counts{}) {
+		t.Errorf("a handler ran: %+v", got)
+	}
+	stop(t, s)
+	check.listeners = func() []string { return listeners }
+	for range checksFailed {
+		if harm := check.found(); harm != "" {
+			t.Errorf("too early: %s", harm)
+		}
+		check.once(ctx)
+	}
+	if harm := check.found(); !strings.Contains(harm, "answered before") {
+		t.Errorf("harm is %q", harm)
+	}
+	cancel()
+	check.run(ctx) // returns
 }

@@ -103,10 +103,10 @@ func (l *life) goOn(d time.Duration, loads []load, spoil func([]load)) {
 // learnt lets time pass and learns.
 func (l *life) learnt(b *Baseline, d time.Duration) {
 	for range int(d / time.Minute) {
-		// Outages are shorter than minutes: by steps of ten seconds.
+		// Outages may be shorter than minutes.
 		loads := l.minute()
-		for range 6 {
-			l.goOn(10*time.Second, loads, nil)
+		for range 3 {
+			l.goOn(20*time.Second, loads, nil)
 		}
 		b.Observe(l.sample())
 	}
@@ -175,7 +175,7 @@ func quantile(p, mean float64) (k int) {
 }
 
 // Harm is found, and how soon. Shares are of a few watches with a fresh seed each,
-// after three hours; they are logged, and held to bounds that leave room for chance.
+// after two hours; they are logged, and held to bounds that leave room for chance.
 func TestPower(t *testing.T) {
 	const repeats = 4
 	all := func(f func(*load)) func([]load) {
@@ -208,7 +208,7 @@ func TestPower(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				l.learnt(b, 3*time.Hour)
+				l.learnt(b, 2*time.Hour)
 				if v, after := l.watched(b, harm.spoil); v.Harm != "" {
 					found++
 					times = append(times, after)
