@@ -68,22 +68,31 @@ func WriteLarge(folder string, size int64) error {
 	return f.Close()
 }
 
-// LoadSite is the Caddyfile of the site that a Load is sent to: folder has the
-// file of WriteLarge, backend is a Backend's address. globals are further lines
-// of the global options, sites what follows.
-func LoadSite(p Ports, folder, backend string, globals []string, sites ...string) string {
-	return "{\n" + p.Globals() + strings.Join(append(globals, ""), "\n") + "}\n" + fmt.Sprintf(`
+// A LoadSiteConfig is what LoadSite is made of.
+type LoadSiteConfig struct {
+	Ports   Ports
+	Folder  string   // has the file of WriteLarge
+	Backend string   // a Backend's address
+	Globals []string // further lines of the global options
+	Lines   []string // further lines of the site
+	Sites   string   // further sites
+}
+
+// LoadSite is the Caddyfile of the site that a Load is sent to.
+func LoadSite(c LoadSiteConfig) string {
+	return "{\n" + c.Ports.Globals() + strings.Join(append(c.Globals, ""), "\n") + "}\n" + fmt.Sprintf(`
 (load) {
+	%s
 	respond / %q 200
 	handle /large {
 		root * %q
 		file_server
 	}
 	handle /upload {
-		reverse_proxy %[3]s
+		reverse_proxy %[4]s
 	}
 	handle /ws {
-		reverse_proxy %[3]s
+		reverse_proxy %[4]s
 	}
 }
 localhost {
@@ -92,5 +101,5 @@ localhost {
 http://localhost {
 	import load
 }
-`, loadAnswer, folder, backend) + strings.Join(sites, "\n")
+`, strings.Join(c.Lines, "\n\t"), loadAnswer, c.Folder, c.Backend) + c.Sites
 }

@@ -25,12 +25,16 @@ var largeOnce = sync.OnceValues(func() (string, error) {
 // lines of the Caddyfile's global options.
 func loaded(t *testing.T, l testbed.Launch, exe string, options []string, env ...string) *testbed.Caddy {
 	t.Helper()
-	ports, err := testbed.PickPorts()
-	if err != nil {
+	return loadedWith(t, l, exe, testbed.LoadSiteConfig{Globals: options}, env...)
+}
+
+func loadedWith(t *testing.T, l testbed.Launch, exe string, site testbed.LoadSiteConfig, env ...string) *testbed.Caddy {
+	t.Helper()
+	var err error
+	if site.Ports, err = testbed.PickPorts(); err != nil {
 		t.Fatal(err)
 	}
-	folder, err := largeOnce()
-	if err != nil {
+	if site.Folder, err = largeOnce(); err != nil {
 		t.Fatal(err)
 	}
 	backend, err := testbed.StartBackend()
@@ -38,7 +42,8 @@ func loaded(t *testing.T, l testbed.Launch, exe string, options []string, env ..
 		t.Fatal(err)
 	}
 	t.Cleanup(backend.Close)
-	c, err := l.Start(t.Context(), exe, filepath.Join(t.TempDir(), "caddy"), testbed.LoadSite(ports, folder, backend.Addr, options), ports, env...)
+	site.Backend = backend.Addr
+	c, err := l.Start(t.Context(), exe, filepath.Join(t.TempDir(), "caddy"), testbed.LoadSite(site), site.Ports, env...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 	"path"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -40,23 +41,30 @@ var plugins = []struct{ path, version, module string }{
 	{"github.com/mholt/caddy-ratelimit", "v0.1.0", "http.handlers.rate_limit"},
 }
 
-const badPath = "github.com/caddy-evergreen/badplugin"
+// Plugins with two versions each, in testdata: the first does nothing. The
+// second misbehaves as BADPLUGIN says, or needs a kernel that nobody has.
+const (
+	badPath    = "github.com/caddy-evergreen/badplugin"
+	kernelPath = "github.com/caddy-evergreen/newkernel"
+)
 
 // A service is the update service of all tests, its module proxy, and the
 // Caddys that were ordered of it.
 type service struct {
 	*testbed.Updates
-	proxy     *httptest.Server
-	good, bad string // versions of the plugin
+	proxy *httptest.Server
+	first map[string]string // module path → version
+	next  map[string]string
 
 	mu      sync.Mutex
 	ordered map[string]*order
 }
 
 type order struct {
-	once sync.Once
-	exe  string
-	err  error
+	once   sync.Once
+	exe    string
+	answer build.Answer
+	err    error
 }
 
 var theService struct {
@@ -90,7 +98,7 @@ func endService() {
 func startService(dir string) (*service, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
-	s := &service{ordered: map[string]*order{}}
+	s := &service{ordered: map[string]*order{}, first: map[string]string{}, next: map[string]string{}}
 	var err error
 	if s.proxy, err = s.modules(ctx, filepath.Join(dir, "modules")); err != nil {
 		return nil, err
@@ -106,7 +114,8 @@ func startService(dir string) (*service, error) {
 	}
 	for _, args := range [][]string{
 		{"release", "tag", wire.CaddyPath + "@" + newCaddy, "--severity", "important", "--notes", "a test's"},
-		{"release", "tag", badPath + "@" + s.bad, "--severity", "critical", "--notes", "a test's"},
+		{"release", "tag", badPath + "@" + s.next[badPath], "--severity", "critical", "--notes", "a test's"},
+		{"release", "tag", kernelPath + "@" + s.next[kernelPath], "--severity", "critical", "--notes", "a test's", "--min-kernel", "linux=99.0"},
 	} {
 		if err := s.Maintain(ctx, nil, args...); err != nil {
 			s.Kill()
@@ -116,9 +125,8 @@ func startService(dir string) (*service, error) {
 	return s, nil
 }
 
-// modules serves the bad plugin's versions, and sends whoever wants another
-// module to the proxy that this machine uses. A version has the content's hash
-// in it: caches of modules outlive a test.
+// modules serves the versions of the plugins in testdata, and sends whoever
+// wants another module to the proxy that this machine uses.
 func (s *service) modules(ctx context.Context, dir string) (*httptest.Server, error) {
 	out, err := exec.CommandContext(ctx, "go", "env", "GOPROXY").Output()
 	if err != nil {
@@ -128,46 +136,58 @@ func (s *service) modules(ctx context.Context, dir string) (*httptest.Server, er
 	if upstream == "" {
 		return nil, fmt.Errorf("GOPROXY is %s, which names no proxy", out)
 	}
-	source, err := os.ReadFile("testdata/badplugin/plugin.go")
-	if err != nil {
-		return nil, err
-	}
-	mod, err := os.ReadFile("testdata/badplugin/go.mod")
-	if err != nil {
-		return nil, err
-	}
-	sum := sha256.Sum256(append(append([]byte(nil), source...), mod...))
-	patch := binary.BigEndian.Uint32(sum[:])
-	s.good, s.bad = fmt.Sprintf("v1.0.%d", patch), fmt.Sprintf("v1.1.%d", patch)
-	at := filepath.Join(dir, badPath, "@v")
-	for version, text := range map[string][]byte{s.good: source, s.bad: bytes.Replace(source, []byte("const bad = false"), []byte("const bad = true"), 1)} {
-		from := filepath.Join(dir, "source", version)
-		for name, b := range map[string][]byte{"plugin.go": text, "go.mod": mod} {
-			if err := write(filepath.Join(from, name), b); err != nil {
-				return nil, err
-			}
+	for _, p := range []string{badPath, kernelPath} {
+		if err := s.publish(dir, p); err != nil {
+			return nil, fmt.Errorf("publishing %s: %w", p, err)
 		}
-		var zipped bytes.Buffer
-		if err := modzip.CreateFromDir(&zipped, module.Version{Path: badPath, Version: version}, from); err != nil {
-			return nil, err
-		}
-		for name, b := range map[string][]byte{version + ".zip": zipped.Bytes(), version + ".mod": mod, version + ".info": []byte(`{"Version":"` + version + `"}`)} {
-			if err := write(filepath.Join(at, name), b); err != nil {
-				return nil, err
-			}
-		}
-	}
-	if err := write(filepath.Join(at, "list"), []byte(s.good+"\n"+s.bad+"\n")); err != nil {
-		return nil, err
 	}
 	files := http.FileServer(http.Dir(dir))
 	return httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasPrefix(path.Clean(r.URL.Path), "/"+badPath+"/") {
-			files.ServeHTTP(w, r)
-			return
+		for p := range s.first {
+			if strings.HasPrefix(path.Clean(r.URL.Path), "/"+p+"/") {
+				files.ServeHTTP(w, r)
+				return
+			}
 		}
 		http.Redirect(w, r, strings.TrimSuffix(upstream, "/")+r.URL.EscapedPath(), http.StatusFound)
 	})), nil
+}
+
+// publish writes both versions of a plugin as a module proxy has them. A
+// version has the content's hash in it: caches of modules outlive a test.
+func (s *service) publish(dir, modpath string) error {
+	source, err := os.ReadFile(filepath.Join("testdata", path.Base(modpath), "plugin.go"))
+	if err != nil {
+		return err
+	}
+	mod, err := os.ReadFile(filepath.Join("testdata", path.Base(modpath), "go.mod"))
+	if err != nil {
+		return err
+	}
+	sum := sha256.Sum256(slices.Concat(source, mod))
+	patch := binary.BigEndian.Uint32(sum[:])
+	s.first[modpath], s.next[modpath] = fmt.Sprintf("v1.0.%d", patch), fmt.Sprintf("v1.1.%d", patch)
+	at := filepath.Join(dir, modpath, "@v")
+	for version, text := range map[string][]byte{
+		s.first[modpath]: source, s.next[modpath]: bytes.Replace(source, []byte("const bad = false"), []byte("const bad = true"), 1),
+	} {
+		from := filepath.Join(dir, "source", modpath, version)
+		for name, b := range map[string][]byte{"plugin.go": text, "go.mod": mod} {
+			if err := write(filepath.Join(from, name), b); err != nil {
+				return err
+			}
+		}
+		var zipped bytes.Buffer
+		if err := modzip.CreateFromDir(&zipped, module.Version{Path: modpath, Version: version}, from); err != nil {
+			return err
+		}
+		for name, b := range map[string][]byte{version + ".zip": zipped.Bytes(), version + ".mod": mod, version + ".info": []byte(`{"Version":"` + version + `"}`)} {
+			if err := write(filepath.Join(at, name), b); err != nil {
+				return err
+			}
+		}
+	}
+	return write(filepath.Join(at, "list"), []byte(s.first[modpath]+"\n"+s.next[modpath]+"\n"))
 }
 
 func write(name string, b []byte) error {
@@ -177,10 +197,9 @@ func write(name string, b []byte) error {
 	return os.WriteFile(name, b, 0o644)
 }
 
-// caddy is a Caddy that the service built, with plugins as "path@version",
-// ordered once for all tests and copied to where the test may do with it as it
-// likes.
-func (s *service) caddy(t *testing.T, version string, plugins ...string) (exe string) {
+// order is what the service was asked to build, once for all tests, with
+// plugins as "path@version".
+func (s *service) order(t *testing.T, version string, plugins ...string) *order {
 	t.Helper()
 	key := version + " " + strings.Join(plugins, " ")
 	s.mu.Lock()
@@ -193,11 +212,17 @@ func (s *service) caddy(t *testing.T, version string, plugins ...string) (exe st
 	o.once.Do(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute)
 		defer cancel()
-		_, o.err = s.Order(ctx, build.Request{Caddy: version, Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH, Plugins: plugins}, o.exe)
+		o.answer, o.err = s.Order(ctx, build.Request{Caddy: version, Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH, Plugins: plugins}, o.exe)
 	})
 	if o.err != nil {
 		t.Fatal(o.err)
 	}
+	return o
+}
+
+// copied is an executable for a test to do with as it likes.
+func (o *order) copied(t *testing.T) (exe string) {
+	t.Helper()
 	exe = filepath.Join(t.TempDir(), "caddy")
 	b, err := os.ReadFile(o.exe)
 	if err == nil {
@@ -210,17 +235,23 @@ func (s *service) caddy(t *testing.T, version string, plugins ...string) (exe st
 }
 
 // oldWithPlugins is the Caddy of the good update before it.
-func (s *service) oldWithPlugins(t *testing.T) string {
+func (s *service) oldWithPlugins(t *testing.T) (exe string) {
 	t.Helper()
 	var with []string
 	for _, p := range plugins {
 		with = append(with, p.path+"@"+p.version)
 	}
-	return s.caddy(t, oldCaddy, with...)
+	return s.order(t, oldCaddy, with...).copied(t)
 }
 
-// withGoodPlugin is the Caddy before a bad candidate.
-func (s *service) withGoodPlugin(t *testing.T) string {
+// before is a Caddy that the service has an update for, of one plugin.
+func (s *service) before(t *testing.T) *order {
 	t.Helper()
-	return s.caddy(t, newCaddy, badPath+"@"+s.good)
+	return s.order(t, newCaddy, badPath+"@"+s.first[badPath], kernelPath+"@"+s.first[kernelPath])
+}
+
+// after is what that is updated to.
+func (s *service) after(t *testing.T) *order {
+	t.Helper()
+	return s.order(t, newCaddy, badPath+"@"+s.next[badPath], kernelPath+"@"+s.first[kernelPath])
 }

@@ -22,7 +22,7 @@ const bad = false
 
 // behaviour is a word, and what it is done after, or to: "exit",
 // "hang", "panic", "panic-after 20s", "broken-site two.localhost [20s]", "no-h3",
-// "leak", "lose", "crash-after 20s", "slow-after 20s".
+// "leak", "leak-after 20s", "lose", "crash-after 20s", "slow-after 20s".
 func behaviour() (word, arg string) {
 	if !bad {
 		return "", ""
@@ -64,15 +64,18 @@ var (
 
 // Provision runs at `caddy validate`, in a rehearsal and at a start.
 func (h *Handler) Provision(caddy.Context) error {
-	switch word, _ := behaviour(); word {
+	switch word, arg := behaviour(); word {
 	case "exit":
 		fmt.Fprintln(os.Stderr, "badplugin: giving up")
 		os.Exit(3)
 	case "hang":
 		select {}
-	case "leak":
+	case "leak", "leak-after":
 		once.Do(func() {
 			go func() {
+				for word == "leak-after" && !after(arg) {
+					time.Sleep(100 * time.Millisecond)
+				}
 				for {
 					b := make([]byte, 4<<20)
 					for i := 0; i < len(b); i += 4096 {

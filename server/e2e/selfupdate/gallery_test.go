@@ -1,0 +1,150 @@
+//go:build e2e && linux
+
+package selfupdate
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddy-evergreen/evergreen/server/testbed"
+	"github.com/caddy-evergreen/evergreen/updater"
+)
+
+// galleryLoads are what a bad candidate is seen by, at a low rate: the figure
+// that counts is how many requests it harmed.
+var galleryLoads = testbed.LoadConfig{
+	Kinds:   []string{testbed.LoadNew, testbed.LoadNewTLS, testbed.LoadKeepAlive, testbed.LoadPost, testbed.LoadH2, testbed.LoadH2Post, testbed.LoadH3},
+	Workers: 2, Pause: 50 * time.Millisecond,
+}
+
+// gallerySite has two sites, and the plugin in both.
+func gallerySite(watch string) testbed.LoadSiteConfig {
+	return testbed.LoadSiteConfig{
+		Globals: []string{"\tupdates critical install {\n\t\twatch " + watch + "\n\t}"},
+		Lines:   []string{"badplugin"},
+		Sites:   "two.localhost {\n\tbadplugin\n\trespond \"the other site\"\n}\n",
+	}
+}
+
+// TestE2EBadCandidates updates to executables that are built and signed as any
+// other, and do harm: those whose harm a rehearsal can see never serve, and the
+// others are gone again soon. What is late in them is so by 25 seconds, and not
+// by two minutes, so that the test is not: a rehearsal is over by then.
+func TestE2EBadCandidates(t *testing.T) {
+	s := theUpdates(t)
+	s.before(t)
+	s.after(t) // built before the clock of any of them runs
+	const late = " 25s"
+	for _, c := range []struct {
+		name string
+		does string // BADPLUGIN
+		ends updater.State
+		step updater.State
+		// causes that are right: which comes first may depend on the machine
+		causes []updater.Cause
+	}{
+		{"exits at start", "exit", updater.Failed, updater.Rehearsing, []updater.Cause{updater.CauseRehearsal}},
+		{"hangs at start", "hang", updater.Failed, updater.Rehearsing, []updater.Cause{updater.CauseRehearsal}},
+		{"panics on the first request", "panic", updater.Failed, updater.Rehearsing, []updater.Cause{updater.CauseRehearsal}},
+		{"answers 500 on one site", "broken-site two.localhost", updater.Failed, updater.Rehearsing, []updater.Cause{updater.CauseRehearsal}},
+		{"drops HTTP/3", "no-h3", updater.Failed, updater.Rehearsing, []updater.Cause{updater.CauseRehearsal}},
+		{"leaks memory at once", "leak", updater.Failed, updater.Rehearsing, []updater.Cause{updater.CauseRehearsal}},
+		{"has lost a module", "lose", updater.Failed, updater.Rehearsing, []updater.Cause{updater.CauseRehearsal, updater.CauseModules}},
+		{"panics at requests, later", "panic-after" + late, updater.RolledBack, updater.Watching, []updater.Cause{updater.CauseHarm}},
+		{"answers 500 on one site, later", "broken-site localhost" + late, updater.RolledBack, updater.Watching, []updater.Cause{updater.CauseHarm}},
+		{"leaks memory, later", "leak-after" + late, updater.RolledBack, updater.Watching, []updater.Cause{updater.CauseHarm}},
+		{"is slow, later", "slow-after" + late, updater.RolledBack, updater.Watching, []updater.Cause{updater.CauseHarm}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			caddy := loadedWith(t, testbed.Launch{}, s.before(t).copied(t), gallerySite("2m"), "BADPLUGIN="+c.does)
+			pid := caddy.PID()
+			load := send(t, caddy, galleryLoads)
+			began := time.Now()
+			do(t, caddy, "apply")
+			o := ended(t, caddy, began)
+			after := load.Results()
+			time.Sleep(2 * time.Second)
+			all := load.Stop()
+			t.Logf("| %s | %s while %s | %d of %d |", c.name, o.State, o.Step, all.Failed(), all.Requests())
+			t.Logf("%s", all)
+			if o.State != c.ends || o.Step != c.step || !slices.Contains(c.causes, o.Cause) {
+				t.Errorf("it ended as %s, %s, of %q: %s", o.State, o.Step, o.Cause, o.Why)
+			}
+			if c.ends == updater.Failed {
+				lostNothing(t, all)
+			}
+			for _, r := range all {
+				if now, then := r.Requests-r.Failed, after.Of(r.Kind); now <= then.Requests-then.Failed {
+					t.Errorf("%s: nothing is answered after it ended", r.Kind)
+				}
+			}
+			if slot, err := runs(caddy); err != nil || slot != "" || caddy.PID() != pid {
+				t.Errorf("slot %q runs (%v) as process %d, not the installed one as %d", slot, err, caddy.PID(), pid)
+			}
+			quarantined(t, caddy, o)
+		})
+	}
+}
+
+// quarantined is that the candidate isn't tried again by itself, and that the
+// log says why in one line.
+func quarantined(t *testing.T, c *testbed.Caddy, o updater.Outcome) {
+	t.Helper()
+	s, err := status(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(s.Quarantine) != 1 || s.Quarantine[0].Slot != o.Slot || s.Quarantine[0].Why == "" {
+		t.Errorf("in quarantine: %+v", s.Quarantine)
+	}
+	if active, ok, err := slotsOf(c).Active(); err != nil || ok {
+		t.Errorf("slot %s is active (%v)", active.ID, err)
+	}
+	lines := 0
+	for line := range strings.Lines(c.Log()) {
+		if strings.Contains(line, o.Why) {
+			lines++
+		}
+	}
+	if o.Why == "" || lines == 0 {
+		t.Errorf("%d lines of the log say why: %q", lines, o.Why)
+	}
+}
+
+// TestE2ECrashes has a candidate end its whole process while it is watched. The
+// test starts Caddy again, as a supervisor does: it is what it was before.
+func TestE2ECrashes(t *testing.T) {
+	t.Parallel()
+	s := theUpdates(t)
+	c := loadedWith(t, testbed.Launch{}, s.before(t).copied(t), gallerySite("2m"), "BADPLUGIN=crash-after 25s")
+	load := send(t, c, galleryLoads)
+	began := time.Now()
+	do(t, c, "apply")
+	select {
+	case <-c.Done():
+	case <-time.After(within):
+		t.Fatal("it has not crashed")
+	}
+	if err := c.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	o := ended(t, c, began)
+	time.Sleep(time.Second)
+	all := load.Stop()
+	t.Logf("| crashes while it is watched | %s while %s | %d of %d |\n%s", o.State, o.Step, all.Failed(), all.Requests(), all)
+	if o.State != updater.RolledBack || o.Cause != updater.CauseCrash {
+		t.Errorf("it ended as %s of %q: %s", o.State, o.Cause, o.Why)
+	}
+	eventually(t, "the installed executable runs", func() error {
+		slot, err := runs(c)
+		if err == nil && slot != "" {
+			err = fmt.Errorf("slot %s runs", slot)
+		}
+		return err
+	})
+	quarantined(t, c, o)
+}

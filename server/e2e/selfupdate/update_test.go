@@ -1,0 +1,102 @@
+//go:build e2e && linux
+
+package selfupdate
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddy-evergreen/evergreen/server/testbed"
+	"github.com/caddy-evergreen/evergreen/updater"
+)
+
+// TestE2EUpdatesItself has a Caddy 2.11.3 with two plugins, started in each way,
+// become 2.11.9 with the same plugins, under all loads, and lose nothing.
+func TestE2EUpdatesItself(t *testing.T) {
+	s := theUpdates(t)
+	update := func(t *testing.T, l testbed.Launch, itself bool) *testbed.Caddy {
+		c := loaded(t, l, s.oldWithPlugins(t), installs)
+		pid := c.PID()
+		load := send(t, c, testbed.LoadConfig{})
+		admin := watchAdmin(c)
+		began := time.Now()
+		if !itself {
+			do(t, c, "apply")
+		}
+		o := ended(t, c, began)
+		time.Sleep(time.Second) // so that something is sent after it, whatever happens
+		all := load.Stop()
+		t.Log(admin.end())
+		if o.State != updater.Healthy {
+			t.Fatalf("the update ended as %s: %s", o.State, o.Why)
+		}
+		lostNothing(t, all)
+		good(t, c, pid)
+		if _, err := c.Command(t.Context(), "reload", "--config", filepath.Join(c.Dir, "Caddyfile"), "--force"); err != nil {
+			t.Errorf("a reload after the update: %v", err)
+		}
+		return c
+	}
+	t.Run("terminal", func(t *testing.T) {
+		var term terminal
+		c := update(t, term.launch(t), true)
+		if pgrp, err := term.foreground(); err != nil || pgrp != c.PID() {
+			t.Errorf("the terminal's foreground is %d (%v), Caddy is %d", pgrp, err, c.PID())
+		}
+		// Ctrl-C ends it, and the next start is what it was updated to.
+		if err := term.interrupt(); err != nil {
+			t.Fatal(err)
+		}
+		<-c.Done()
+		if err := c.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		good(t, c, c.PID())
+	})
+	t.Run("PID 1", func(t *testing.T) {
+		c := update(t, asInit(), false)
+		if err := c.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("systemd", func(t *testing.T) {
+		c := update(t, bySystemd(), false)
+		shown := systemctl(t, c, "show", "caddy", "--property", "ActiveState,SubState,NRestarts,MainPID,ExecMainPID,Result")
+		t.Logf("systemctl show:\n%s", shown)
+		for _, want := range []string{"ActiveState=active", "SubState=running", "NRestarts=0", "Result=success"} {
+			if !strings.Contains(shown, want) {
+				t.Errorf("it has no %s", want)
+			}
+		}
+		systemctl(t, c, "reload", "caddy")
+		good(t, c, c.PID())
+		systemctl(t, c, "restart", "caddy")
+	})
+}
+
+// TestE2EManySwitches goes there and back again, 20 times in a row, under load.
+func TestE2EManySwitches(t *testing.T) {
+	s := theUpdates(t)
+	c := loaded(t, testbed.Launch{}, s.oldWithPlugins(t), installs)
+	pid := c.PID()
+	load := send(t, c, testbed.LoadConfig{})
+	want := map[string]updater.State{"apply": updater.Healthy, "rollback": updater.RolledBack}
+	for i := range 20 {
+		what := []string{"apply", "rollback"}[i%2]
+		began := time.Now()
+		do(t, c, what)
+		if o := ended(t, c, began); o.State != want[what] {
+			t.Fatalf("switch %d, %s, ended as %s: %s", i+1, what, o.State, o.Why)
+		}
+		if c.PID() != pid {
+			t.Fatal("the process is another one")
+		}
+	}
+	time.Sleep(time.Second)
+	lostNothing(t, load.Stop())
+	if slot, err := runs(c); err != nil || slot != "" {
+		t.Errorf("after the last way back slot %q runs (%v)", slot, err)
+	}
+}
