@@ -31,6 +31,10 @@ type updates struct {
 	policy  atomic.Pointer[updatesPolicy]
 	gauges  updateGauges
 
+	watching  *watching
+	observer  observer
+	committed atomic.Bool // to a switch: this process becomes another executable
+
 	mu     sync.Mutex
 	apps   []*App // started ones; the newest, whose policy holds, is last
 	told   map[string]bool
@@ -42,7 +46,11 @@ func newUpdates(p updatesPolicy) (*updates, error) {
 	u := &updates{dir: updatesDir(), log: liveLogger().Named("updates"), told: map[string]bool{}}
 	u.policy.Store(&p)
 	u.gauges.u = u
+	u.observer = observer{changed: make(chan struct{}, 1), settled: settled}
 	var err error
+	if u.watching, err = newWatching(u.dir); err != nil {
+		u.log.Warn("what is usual for this server is not known, and learnt anew", zap.Error(err))
+	}
 	u.updater, err = updater.New(updater.Config{
 		Dir: u.dir, Running: thisProcess(), Policy: u.policyOf(p), Actions: u.actions(), Log: u.log,
 	})
@@ -78,13 +86,16 @@ func (u *updates) enter(a *App) {
 	u.apps = append(u.apps, a)
 	u.loads.Add(1)
 	u.apply()
+	u.watching.count(currentProcess())
 	if u.cancel != nil || a.updates.Off != "" {
 		return
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	u.cancel, u.done = cancel, make(chan struct{})
+	go u.observer.run(ctx, u.watching.observe, u.underTrial)
 	go func(done chan struct{}) {
 		defer close(done)
+		awaitFormer(ctx)
 		if err := guard("update", func() error { u.updater.Run(ctx); return nil }); err != nil {
 			u.log.Error("updating has ended; Caddy is not affected. Restart Caddy at a time that suits you to have it again", zap.Error(err))
 		}
@@ -129,13 +140,48 @@ func (u *updates) Destruct() error {
 	if cancel == nil {
 		return nil
 	}
+	if u.committed.Load() {
+		// It is the updater that ends Caddy's apps, to become another executable.
+		// If that fails, the same configuration is loaded again, and its updater
+		// begins when this one has ended.
+		processes.LoadOrStore(formerKey{}, former{done})
+	}
 	cancel()
+	if u.committed.Load() {
+		return nil
+	}
 	select {
 	case <-done:
 		return nil
 	case <-time.After(endTime):
 		return fmt.Errorf("updating did not end within %s", endTime)
 	}
+}
+
+// A former updater has been told to end.
+type former struct{ done chan struct{} }
+
+type formerKey struct{}
+
+func (former) Destruct() error { return nil }
+
+// awaitFormer waits for the updater before this one, if it could not be waited
+// for: both would have the same files.
+func awaitFormer(ctx context.Context) {
+	var f former
+	processes.Range(func(_, v any) bool {
+		var ok bool
+		f, ok = v.(former)
+		return !ok
+	})
+	if f.done == nil {
+		return
+	}
+	select {
+	case <-f.done:
+	case <-ctx.Done():
+	}
+	_, _ = processes.Delete(formerKey{})
 }
 
 // noUpdates keeps why updates are off, for as long as an app is there for which

@@ -26,6 +26,9 @@ func (u *updates) actions() updater.Actions {
 		Fetch:   u.fetch,
 		Inspect: inspect,
 		Config:  u.loads.Load,
+		Switch:  u.switchTo,
+		Up:      switchUp,
+		Watch:   u.watch,
 		Tell:    u.tell,
 		Outcome: u.outcome,
 	}
