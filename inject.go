@@ -119,7 +119,7 @@ func (l *httpLoader) Provision(ctx caddy.Context) error {
 		if srv == nil {
 			return errors.New("a server is null")
 		}
-		srv.ListenerWrappersRaw = withWrapper(srv.ListenerWrappersRaw)
+		srv.ListenerWrappersRaw = withWrapper(srv.ListenerWrappersRaw, json.RawMessage(`{"wrapper":"evergreen"}`))
 	}
 	if err := guard("provision the http app", func() error { return l.app.Provision(ctx) }); err != nil {
 		_ = guard("discard the http app", l.app.Cleanup) // as Caddy would
@@ -136,12 +136,12 @@ func (l *httpLoader) Validate() error {
 	return nil
 }
 
-// withWrapper puts our listener wrapper directly before TLS: before the tls
+// withWrapper puts a listener wrapper of ours directly before TLS: before the tls
 // placeholder, or first with the placeholder after it where the user has none,
 // as Caddy then takes TLS to come before all wrappers. A placeholder in the
 // first place is an error of the user's, which stays.
-func withWrapper(wrappers []json.RawMessage) []json.RawMessage {
-	ours, tls := json.RawMessage(`{"wrapper":"evergreen"}`), json.RawMessage(`{"wrapper":"tls"}`)
+func withWrapper(wrappers []json.RawMessage, ours json.RawMessage) []json.RawMessage {
+	tls := json.RawMessage(`{"wrapper":"tls"}`)
 	i := slices.IndexFunc(wrappers, func(raw json.RawMessage) bool {
 		var w struct {
 			Wrapper string `json:"wrapper"`

@@ -14,13 +14,21 @@ import (
 )
 
 // A switch makes this process another executable of Caddy, with the same
-// process id and the same configuration.
+// process id and the same configuration. Package bridge does it; these files are
+// Caddy's side of it, in three roles:
 //
-// Where package bridge is supported, a helper process (the candidate itself)
-// serves meanwhile: no connection is refused and no request fails. Elsewhere the
-// process stops its servers, lets them finish, and execs: new connections are
-// refused for as long as a start of Caddy takes. What will happen is in the log
-// before it does.
+//   - the process that is replaced (switchTo, switchServer): its http app's
+//     servers stop, its configuration and its admin endpoint stay to the end;
+//   - the helper (help, HelperListener), the candidate with helperConfig: no
+//     admin endpoint, no telemetry, no updates; it lives for seconds, or for as
+//     long as what it has begun takes;
+//   - the process that has taken the place (landed), which reads the
+//     configuration as it would after any start, or the one that ran if that is
+//     another.
+//
+// Where connections can't be steered, the process stops its servers, lets them
+// finish, and execs: new connections are refused for as long as a start of Caddy
+// takes. What will happen is in the log before it does.
 
 // A switchTarget is the executable that this process becomes.
 type switchTarget struct {
@@ -33,6 +41,8 @@ type switchOptions struct {
 	// Grace bounds how long open connections may take to finish. 0 is the http
 	// app's grace_period, or 10 minutes where it has none.
 	Grace time.Duration
+	// Settle is how long what is on its way is given to arrive; 0 is the bridge's.
+	Settle time.Duration
 	// Before is called when the servers have stopped, and nothing is left to do
 	// but to stop Caddy's other apps, which ends the reporter and the updater,
 	// and exec. An error gives the switch up.
@@ -50,11 +60,8 @@ var (
 	// errSwitching is that a switch is on its way already.
 	errSwitching = errors.New("this process is being switched already")
 
-	// errExiting is that Caddy was told to exit.
-	errExiting = errors.New("Caddy is exiting")
-
 	// errReloaded is that another configuration was loaded while the switch was on its way.
-	errReloaded = errors.New("a configuration was loaded in the middle of the switch; it is tried again with that one")
+	errReloaded = errors.New("a configuration was loaded in the middle of the switch: it is tried again with that one")
 )
 
 // switching is set while a switch is on its way: one at a time in a process.
@@ -63,7 +70,8 @@ var (
 var switching atomic.Bool
 
 // switchTo makes this process the target's executable. It returns only if that
-// failed, and then the process serves as before, unless Caddy is exiting.
+// failed, and then the process serves as before, unless Caddy is exiting
+// (bridge.ErrExit).
 //
 // ctx gives the switch up until the last words before exec: from then on it
 // counts no more, since stopping Caddy's apps may end it.
@@ -84,7 +92,7 @@ func switchTo(ctx context.Context, to switchTarget, o switchOptions) error {
 			return err
 		}
 		defer next.discard()
-		return restart(ctx, to, next, o)
+		return cross(ctx, to, next, o)
 	})
 }
 
@@ -110,30 +118,6 @@ func (o switchOptions) grace(configured time.Duration) time.Duration {
 	return defaultGrace
 }
 
-// restart is the switch without a helper: new connections are refused from when
-// the servers stop until the next executable is up.
-func restart(ctx context.Context, to switchTarget, next *nextStart, o switchOptions) error {
-	if !canExec {
-		return errors.New("this platform can't replace a running process: the update is used from the next start on")
-	}
-	o.Log.Warn("switching without a helper: new connections are refused for a moment",
-		zap.String("to", to.Executable))
-	s := newSwitchServer(next.live)
-	if err := s.Stop(ctx); err != nil {
-		return errors.Join(fmt.Errorf("stopping the servers: %w", err), s.Resume(ctx))
-	}
-	wait, cancel := context.WithTimeout(ctx, o.grace(s.configuredGrace))
-	err := s.finished(wait)
-	cancel()
-	if err == nil {
-		err = s.lastWords(o.Before)
-	}
-	if err == nil {
-		err = fmt.Errorf("exec %s: %w", to.Executable, execve(to.Executable, started.args, next.environ(to)))
-	}
-	return errors.Join(err, s.Resume(context.WithoutCancel(ctx)))
-}
-
 // lastWords stops all of Caddy but its admin endpoint, as at an exit: plugins
 // flush what they have, the reporter spools, upgraded connections are told that
 // they end, storage is unlocked.
@@ -146,21 +130,26 @@ func (s *switchServer) lastWords(before func() error) error {
 			return err
 		}
 	}
-	s.stopped = true
+	s.stopped.Store(true)
 	if err := caddy.Stop(); err != nil {
 		return fmt.Errorf("stopping Caddy's apps: %w", err)
 	}
 	certmagic.CleanUpOwnLocks(context.Background(), caddy.Log())
-	if caddy.Exiting() {
-		return errExiting
-	}
-	return nil
+	return s.Abort()
 }
 
 // switchUp returns when this process serves, with its part of the switch that
-// made it done: there is no helper any more. An error says why it never will.
-// In a process that no switch made it waits for the first configuration.
+// made it done: the helper listens no more. An error says what was not done. In
+// a process that no switch made it waits for the first configuration.
 func switchUp(ctx context.Context) error {
+	if l := started.landed; l != nil {
+		select {
+		case <-l.done:
+			return l.err
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 	for running() == 0 {
 		select {
 		case <-ctx.Done():

@@ -1,29 +1,39 @@
 package evergreen
 
 import (
+	"context"
 	"encoding/json"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/spf13/cobra"
+
+	"github.com/caddy-evergreen/evergreen/bridge"
 )
 
 // internalEnv begins the names of variables by which executables of ours tell
 // each other what they are. Whoever reads one removes it.
 const internalEnv = "EVERGREEN_INTERNAL_"
 
-// envArgs tells an executable that takes another one's place which arguments to
-// go by: a JSON of argsOverride. The process's real arguments stay as they are,
-// for whoever looks at it from outside, and for the next switch.
-const envArgs = internalEnv + "ARGS"
+// envSwitch tells an executable that takes another one's place what that left
+// to it: a JSON of leftOver.
+const envSwitch = internalEnv + "SWITCH"
 
-type argsOverride struct {
-	// Args take the place of os.Args.
-	Args []string `json:"args"`
-	// Remove is a file to remove when the configuration in it is loaded.
-	Remove string `json:"remove,omitempty"`
+type leftOver struct {
+	// Args take the place of os.Args; nil: they hold. The process's real
+	// arguments stay as they are, for whoever looks at it from outside, and for
+	// the next switch.
+	Args []string `json:"args,omitempty"`
+	// Config is the file named in Args, to be removed when it is loaded.
+	Config string `json:"config,omitempty"`
+	// Sockets is the folder of the helper's sockets, to be removed.
+	Sockets string `json:"sockets,omitempty"`
+	// Close are inherited descriptors that the helper has, too.
+	Close []int `json:"close,omitempty"`
 }
 
 // started is how this process was started. It must be known before Caddy's
@@ -32,8 +42,10 @@ type argsOverride struct {
 var started = takeStart(os.Args, os.Environ())
 
 type start struct {
-	args []string // as the kernel has them
-	env  []string // without what was said between executables of ours
+	args   []string // as the kernel has them
+	env    []string // without what was said between executables of ours
+	helper *bridge.Helper
+	landed *landed // nil: no switch made this process
 }
 
 func takeStart(args, env []string) start {
@@ -43,33 +55,54 @@ func takeStart(args, env []string) start {
 	s := start{args: slices.Clone(args), env: slices.DeleteFunc(slices.Clone(env), func(kv string) bool {
 		return strings.HasPrefix(kv, internalEnv)
 	})}
-	v, ok := os.LookupEnv(envArgs)
+	// The roles first: the way back needs the environment as it came.
+	if h, ok := bridge.AsHelper(); ok {
+		s.helper = h
+		go help(h)
+	} else if n, ok := bridge.AsNext(); ok {
+		s.landed = &landed{done: make(chan struct{})}
+		go s.landed.finish(n)
+		cobra.OnFinalize(func() { s.landed.ended(n) })
+	}
+	v, ok := os.LookupEnv(envSwitch)
 	if !ok {
 		return s
 	}
-	_ = os.Unsetenv(envArgs)
-	var o argsOverride
-	if json.Unmarshal([]byte(v), &o) != nil || len(o.Args) < 2 || o.Args[1] != "run" {
+	_ = os.Unsetenv(envSwitch)
+	var l leftOver
+	if json.Unmarshal([]byte(v), &l) != nil {
 		return s
 	}
-	os.Args = o.Args
-	if o.Remove != "" {
-		go removeWhenLoaded(o.Remove)
+	if len(l.Args) >= 2 && l.Args[1] == "run" {
+		os.Args = l.Args
 	}
+	go l.clean()
 	return s
 }
 
-// removeWhenLoaded removes the file that the first configuration was read from.
-// It was written for this start alone: SIGUSR1 must not look for it.
-func removeWhenLoaded(file string) {
-	_ = guard("remove the configuration of a switch", func() error {
-		for range 12000 { // ten minutes: a start that takes longer is not one
-			if running() != 0 {
-				caddy.SetLastConfig("", "", nil)
-				break
+// clean removes what the executable before this one left behind.
+func (l *leftOver) clean() {
+	_ = guard("clean up after a switch", func() error {
+		for _, fd := range l.Close {
+			if fd > 2 {
+				closeInherited(fd)
 			}
-			time.Sleep(50 * time.Millisecond)
 		}
-		return os.Remove(file)
+		ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
+		defer cancel()
+		for running() == 0 && ctx.Err() == nil {
+			time.Sleep(20 * time.Millisecond)
+		}
+		if l.Config != "" {
+			if ctx.Err() == nil {
+				// The file was for this start: SIGUSR1 must not look for it.
+				caddy.SetLastConfig("", "", nil)
+			}
+			_ = os.Remove(l.Config)
+		}
+		if strings.HasPrefix(filepath.Base(l.Sockets), socketsFolder) {
+			return os.RemoveAll(l.Sockets)
+		}
+		return nil
 	})
 }

@@ -86,14 +86,15 @@ func planStart(ctx context.Context, next string) (*nextStart, error) {
 	return n, nil
 }
 
-// environ is the environment of the next executable.
-func (n *nextStart) environ(to switchTarget) []string {
+// environ is the environment of the next executable. boots is what package boot
+// tells it.
+func (n *nextStart) environ(boots string, l leftOver) []string {
 	env := append([]string(nil), started.env...)
-	if n.args != nil {
-		b, _ := json.Marshal(argsOverride{Args: n.args, Remove: n.file})
-		env = append(env, envArgs+"="+string(b))
+	l.Args, l.Config = n.args, n.file
+	if b, err := json.Marshal(l); err == nil {
+		env = append(env, envSwitch+"="+string(b))
 	}
-	return env
+	return append(env, boots)
 }
 
 // runFlags are the flags of `caddy run`.

@@ -94,7 +94,3 @@ func (h retiringHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	h.next.ServeHTTP(w, r)
 }
-
-// asHelper tells whether this process serves only while another one becomes
-// what it is.
-func asHelper() bool { return false }
