@@ -103,18 +103,26 @@ func status(ctx context.Context, c *testbed.Caddy) (s updater.Status, err error)
 // do posts a person's wish to Caddy: "apply", "rollback", "pause", "resume".
 func do(t *testing.T, c *testbed.Caddy, what string) {
 	t.Helper()
+	if err := ask(t, c, what); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func ask(t *testing.T, c *testbed.Caddy, what string) error {
+	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, c.AdminURL("/evergreen/"+what), nil)
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	defer resp.Body.Close()
 	if b, err := io.ReadAll(resp.Body); err != nil || resp.StatusCode != http.StatusOK {
-		t.Fatalf("%s: %s %s (%v)", what, resp.Status, b, err)
+		return fmt.Errorf("%s: %s %s (%v)", what, resp.Status, b, err)
 	}
+	return nil
 }
 
 // eventually waits until check is nil.
