@@ -4,14 +4,15 @@ import (
 	"encoding/json"
 	"strings"
 
+	"github.com/caddy-evergreen/evergreen/boot/spec"
 	"github.com/caddy-evergreen/evergreen/wire"
 )
 
 // BuildSpec is what the build service made this executable from: a mark, and
-// the spec as JSON. The program that it generates sets it before Caddy runs;
-// in other builds it is empty. debug.ReadBuildInfo does not have all of it: a
+// the spec as JSON. The program that it generates sets it before this package is
+// initialised; in other builds it is empty. debug.ReadBuildInfo does not have all of it: a
 // plugin that registers no Caddy module looks like a dependency there.
-var BuildSpec string
+var BuildSpec = spec.Build
 
 // A buildSpec is the part of BuildSpec that this module uses.
 type buildSpec struct {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"path/filepath"
 	"reflect"
 	"regexp"
@@ -132,8 +133,13 @@ func (d *Dir) Make(s Slot) (file string, err error) {
 
 var metadataName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,199}$`)
 
+// rootName is that of a version of the root metadata.
+var rootName = regexp.MustCompile(`^[0-9]{1,9}\.root\.json$`)
+
 // Seal is called when the executable was proven by the metadata, and makes both
-// durable. It checks the SHA-256 once more (ErrHash), and gives the permission to
+// durable. Root metadata of the slot that it was made from is kept with it: the
+// executable that runs may trust a newer version than the installed one, which
+// has to follow the chain from its own. It checks the SHA-256 once more (ErrHash), and gives the permission to
 // execute last of all.
 func (d *Dir) Seal(id string, metadata map[string][]byte) error {
 	size := 0
@@ -150,7 +156,7 @@ func (d *Dir) Seal(id string, metadata map[string][]byte) error {
 		if err := d.hash(exe, id); err != nil {
 			return false, err
 		}
-		if err := d.saveMetadata(id, metadata); err != nil {
+		if err := d.saveMetadata(id, d.withRoots(s.From, metadata)); err != nil {
 			return false, err
 		}
 		if err := d.files.Chmod(exe, 0o755); err != nil {
@@ -178,6 +184,25 @@ func (d *Dir) hash(exe, id string) error {
 		return fmt.Errorf("%w: it is %.12s…", ErrHash, got)
 	}
 	return nil
+}
+
+// withRoots adds the root metadata of a slot. Where that can't be read there is
+// less to prove the new slot with, which whoever verifies it finds out.
+func (d *Dir) withRoots(from string, metadata map[string][]byte) map[string][]byte {
+	before, err := d.Metadata(from)
+	if err != nil {
+		return metadata
+	}
+	all := maps.Clone(metadata)
+	for name, b := range before {
+		if _, ok := all[name]; !ok && rootName.MatchString(name) {
+			if all == nil {
+				all = map[string][]byte{}
+			}
+			all[name] = b
+		}
+	}
+	return all
 }
 
 // saveMetadata replaces the folder of metadata. Until Sealed is written nobody

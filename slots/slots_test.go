@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"testing"
 	"time"
@@ -318,4 +319,54 @@ func TestLock(t *testing.T) {
 		t.Fatal(err)
 	}
 	unlock()
+}
+
+// TestRootsAreCarried keeps the whole chain of roots, whatever ran in between.
+func TestRootsAreCarried(t *testing.T) {
+	d := slots.Open(t.TempDir())
+	a, b := newSlot("a"), newSlot("b")
+	b.From = a.ID
+	put(t, d, a, "a")
+	file, err := d.Make(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, []byte("b"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Seal(b.ID, map[string][]byte{"2.root.json": []byte("second"), "targets.json": []byte("newer")}); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string][]byte{"1.root.json": []byte("root"), "2.root.json": []byte("second"), "targets.json": []byte("newer")}
+	got, err := d.Metadata(b.ID)
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Error(err, diff)
+	}
+}
+
+// TestIdentity is the same of a running process and of its file.
+func TestIdentity(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ofFile, err := slots.Identify(self)
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		t.Fatal("the test has no build info")
+	}
+	if diff := cmp.Diff(slots.IdentityOf(self, info), ofFile); diff != "" || !ofFile.Same(ofFile) {
+		t.Error(diff)
+	}
+	other := *info
+	other.GoVersion = "go1.0"
+	if ofFile.Same(slots.IdentityOf(self, &other)) {
+		t.Error("another build is the same")
+	}
+	if _, err := slots.Identify("slots_test.go"); err == nil {
+		t.Error("a text is an executable")
+	}
 }

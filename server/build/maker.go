@@ -241,11 +241,11 @@ func (m *Maker) Make(ctx context.Context, spec artifact.Spec, out string, on fun
 	if err := m.hasSource(spec); err != nil {
 		return nil, err
 	}
-	main, err := mainGo(spec)
+	files, err := program(spec)
 	if err != nil {
 		return nil, err
 	}
-	w, err := m.begin(ctx, spec.Go, spec.System, main)
+	w, err := m.begin(ctx, spec.Go, spec.System, files)
 	if err != nil {
 		return nil, err
 	}
@@ -332,7 +332,7 @@ func (m *Maker) Compiles(ctx context.Context, roots []wire.ModuleVersion, toolch
 	if err := m.hasSource(spec); err != nil {
 		return err
 	}
-	main, err := mainGo(spec)
+	files, err := program(spec)
 	if err != nil {
 		return err
 	}
@@ -342,7 +342,7 @@ func (m *Maker) Compiles(ctx context.Context, roots []wire.ModuleVersion, toolch
 		return context.Cause(ctx)
 	}
 	defer func() { <-m.checks }()
-	w, err := m.begin(ctx, spec.Go, spec.System, main)
+	w, err := m.begin(ctx, spec.Go, spec.System, files)
 	if err != nil {
 		return err
 	}
@@ -365,7 +365,7 @@ type workplace struct {
 	system wire.System
 }
 
-func (m *Maker) begin(ctx context.Context, toolchain string, system wire.System, main []byte) (*workplace, error) {
+func (m *Maker) begin(ctx context.Context, toolchain string, system wire.System, files map[string][]byte) (*workplace, error) {
 	dir, err := os.MkdirTemp(m.work(), "build-")
 	if err != nil {
 		return nil, fmt.Errorf("making a folder to build in: %w", err)
@@ -374,21 +374,24 @@ func (m *Maker) begin(ctx context.Context, toolchain string, system wire.System,
 	if w.lock, err = filelock.Take(filepath.Join(dir, "lock")); err != nil {
 		return nil, errors.Join(fmt.Errorf("taking a folder to build in: %w", err), os.RemoveAll(dir))
 	}
-	if err := w.prepare(ctx, toolchain, main); err != nil {
+	if err := w.prepare(ctx, toolchain, files); err != nil {
 		w.close()
 		return nil, err
 	}
 	return w, nil
 }
 
-func (w *workplace) prepare(ctx context.Context, toolchain string, main []byte) (err error) {
+func (w *workplace) prepare(ctx context.Context, toolchain string, files map[string][]byte) (err error) {
 	for _, d := range []string{w.dir, filepath.Join(w.dir, "tmp")} {
 		if err := w.m.give(d); err != nil {
 			return err
 		}
 	}
-	if err := os.WriteFile(filepath.Join(w.dir, "main.go"), main, 0o644); err != nil {
-		return fmt.Errorf("writing the program: %w", err)
+	for name, b := range files {
+		name = filepath.Join(w.dir, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, b, 0o644)); err != nil {
+			return fmt.Errorf("writing the program: %w", err)
+		}
 	}
 	w.goroot, err = w.toolchain(ctx, toolchain)
 	return err

@@ -24,15 +24,21 @@ var recipeFlags = []string{
 // in ours.
 func specMark() string { return strings.Join([]string{"evergreen", "spec", "1", "{"}, ":") }
 
-// mainGo is the program.
-func mainGo(s artifact.Spec) ([]byte, error) {
+// program is what is compiled, by file name. With our module in it, the spec is
+// in a package of its own, which is initialised before Caddy's packages are: at
+// that time it is decided which executable is to run, by the root in the spec.
+func program(s artifact.Spec) (map[string][]byte, error) {
 	spec, err := json.Marshal(s.Canonical())
 	if err != nil {
 		return nil, err
 	}
+	text := strings.TrimSuffix(specMark(), "{") + string(spec)
 	standard, other := []string{wire.CaddyPath + "/modules/standard"}, []string{}
 	for _, p := range s.Canonical().Plugins {
 		other = append(other, p.Path)
+	}
+	if s.Evergreen != "" && !slices.Contains(other, Module) {
+		other = append(other, Module)
 	}
 	slices.Sort(other)
 	var b bytes.Buffer
@@ -45,22 +51,14 @@ func mainGo(s artifact.Spec) ([]byte, error) {
 		fmt.Fprintf(&b, "\t_ %q\n", i)
 	}
 	if s.Evergreen != "" {
-		fmt.Fprintf(&b, "\n\t%q\n", Module)
+		b.WriteString("\n\t_ \"caddy/built\"\n)\n\nfunc main() { caddycmd.Main() }\n")
+		built := fmt.Sprintf("package built\n\nimport %q\n\nfunc init() { spec.Build = %q }\n", Module+"/boot/spec", text)
+		return map[string][]byte{"main.go": b.Bytes(), "built/built.go": []byte(built)}, nil
 	}
-	fmt.Fprintf(&b, ")\n\nvar spec = %q\n\n", strings.TrimSuffix(specMark(), "{")+string(spec))
-	if s.Evergreen == "" {
-		// What nobody can be sure to be unused, the linker keeps.
-		b.WriteString("var kept atomic.Pointer[string]\n\n")
-	}
-	b.WriteString("func main() {\n")
-	if s.Evergreen == "" {
-		b.WriteString("\tkept.Store(&spec)\n")
-	} else {
-		b.WriteString("\tevergreen.BuildSpec = spec\n")
-	}
-	b.WriteString("\tcaddycmd.Main()\n")
-	b.WriteString("}\n")
-	return b.Bytes(), nil
+	// What nobody can be sure to be unused, the linker keeps.
+	fmt.Fprintf(&b, ")\n\nvar spec = %q\n\nvar kept atomic.Pointer[string]\n\n", text)
+	b.WriteString("func main() {\n\tkept.Store(&spec)\n\tcaddycmd.Main()\n}\n")
+	return map[string][]byte{"main.go": b.Bytes()}, nil
 }
 
 // goMod is what resolving begins with: lowest versions. `go` raises the go

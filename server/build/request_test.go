@@ -45,7 +45,7 @@ func FuzzRequest(f *testing.F) {
 		if (spec.Evergreen == "") != (spec.Service == "") {
 			t.Errorf("a build reports to %q with %q", spec.Service, spec.Evergreen)
 		}
-		if _, err := mainGo(spec); err != nil {
+		if _, err := program(spec); err != nil {
 			t.Error(err)
 		}
 	})
