@@ -9,26 +9,11 @@ import (
 	"io/fs"
 	"maps"
 	"path/filepath"
-	"reflect"
-	"regexp"
 	"slices"
 	"strings"
 )
 
 func dirOf(name string) string { return filepath.Dir(name) }
-
-// known tells whether a field of slot.json is one of Slot's.
-func known(name string) bool { return slotFields[name] }
-
-var slotFields = func() map[string]bool {
-	m := map[string]bool{}
-	t := reflect.TypeFor[Slot]()
-	for i := range t.NumField() {
-		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
-		m[name] = true
-	}
-	return m
-}()
 
 // change runs f while no other process changes slots.
 func (d *Dir) change(what string, f func() error) error {
@@ -45,7 +30,7 @@ func (d *Dir) change(what string, f func() error) error {
 
 // update changes a slot's slot.json, unless f says that there is nothing to do.
 func (d *Dir) update(id, what string, f func(*Slot) (changed bool, err error)) error {
-	if !idForm.MatchString(id) {
+	if !isID(id) {
 		return fmt.Errorf("%s: %w: %.80q is no id of one", what, ErrNoSlot, id)
 	}
 	return d.change(fmt.Sprintf("%s %.12s", what, id), func() error {
@@ -131,11 +116,6 @@ func (d *Dir) Make(s Slot) (file string, err error) {
 	return d.Executable(s.ID), nil
 }
 
-var metadataName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,199}$`)
-
-// rootName is that of a version of the root metadata.
-var rootName = regexp.MustCompile(`^[0-9]{1,9}\.root\.json$`)
-
 // Seal is called when the executable was proven by the metadata, and makes both
 // durable. Root metadata of the slot that it was made from is kept with it: the
 // executable that runs may trust a newer version than the installed one, which
@@ -144,7 +124,7 @@ var rootName = regexp.MustCompile(`^[0-9]{1,9}\.root\.json$`)
 func (d *Dir) Seal(id string, metadata map[string][]byte) error {
 	size := 0
 	for name, b := range metadata {
-		if size += len(b); !metadataName.MatchString(name) {
+		if size += len(b); !isFileName(name) {
 			return fmt.Errorf("sealing slot %.12s: %.80q is no name of a metadata file", id, name)
 		}
 	}
@@ -195,7 +175,7 @@ func (d *Dir) withRoots(from string, metadata map[string][]byte) map[string][]by
 	}
 	all := maps.Clone(metadata)
 	for name, b := range before {
-		if _, ok := all[name]; !ok && rootName.MatchString(name) {
+		if _, ok := all[name]; !ok && isRootName(name) {
 			if all == nil {
 				all = map[string][]byte{}
 			}

@@ -45,7 +45,7 @@ func look(m *memory) (view, error) {
 		names = nil // not made yet
 	}
 	for _, n := range names {
-		if !idForm.MatchString(n) {
+		if !isID(n) {
 			continue
 		}
 		s, err := d.Get(n)

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"reflect"
+	"strings"
 )
 
 // Limits of what is read.
@@ -36,9 +38,9 @@ func parse(b []byte) (Slot, unknown, error) {
 
 func (s *Slot) check() error {
 	switch {
-	case !idForm.MatchString(s.ID):
+	case !isID(s.ID):
 		return fmt.Errorf("id is %.80q: it should be a SHA-256 in hexadecimal", s.ID)
-	case s.From != "" && !idForm.MatchString(s.From):
+	case s.From != "" && !isID(s.From):
 		return fmt.Errorf("from is %.80q: it should be a SHA-256 in hexadecimal, or nothing", s.From)
 	case s.State != Candidate && s.State != Good && s.State != Bad:
 		return fmt.Errorf("state is %.40q: it should be candidate, good or bad", s.State)
@@ -53,7 +55,7 @@ func (s *Slot) check() error {
 }
 
 func (d *Dir) read(id string) (Slot, unknown, error) {
-	if !idForm.MatchString(id) {
+	if !isID(id) {
 		return Slot{}, nil, fmt.Errorf("%w: %.80q is no id of one", ErrNoSlot, id)
 	}
 	b, err := d.files.ReadFile(filepath.Join(d.slot(id), "slot.json"), maxSlot)
@@ -71,6 +73,36 @@ func (d *Dir) read(id string) (Slot, unknown, error) {
 		return Slot{}, nil, fmt.Errorf("%w: %.12s: %w", ErrBroken, id, err)
 	}
 	return s, rest, nil
+}
+
+// known tells whether a field of slot.json is one of Slot's.
+func known(name string) bool {
+	t := reflect.TypeFor[Slot]()
+	for i := range t.NumField() {
+		if own, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ","); own == name {
+			return true
+		}
+	}
+	return false
+}
+
+// isFileName tells whether a name can be that of a file of metadata.
+func isFileName(s string) bool {
+	for i, c := range []byte(s) {
+		switch {
+		case c >= '0' && c <= '9', c >= 'A' && c <= 'Z', c >= 'a' && c <= 'z', c == '_':
+		case i > 0 && (c == '.' || c == '-'):
+		default:
+			return false
+		}
+	}
+	return s != "" && len(s) <= 200
+}
+
+// isRootName tells whether a name is that of a version of the root metadata.
+func isRootName(s string) bool {
+	version, ok := strings.CutSuffix(s, ".root.json")
+	return ok && version != "" && len(version) < 10 && strings.Trim(version, "0123456789") == ""
 }
 
 // format is slot.json, with the fields that are not ours as they were.
@@ -104,7 +136,7 @@ func format(s Slot, rest unknown) ([]byte, error) {
 
 // Metadata reads what proves a slot: file names without folders, and contents.
 func (d *Dir) Metadata(id string) (map[string][]byte, error) {
-	if !idForm.MatchString(id) {
+	if !isID(id) {
 		return nil, fmt.Errorf("%w: %.80q is no id of one", ErrNoSlot, id)
 	}
 	dir := filepath.Join(d.slot(id), "metadata")
