@@ -52,7 +52,8 @@ const (
 	DefaultWithin = 60 * time.Second
 	// Tries are how many starts a slot is given to come up in.
 	Tries = 3
-	// goodStart is how long Caddy has to be up for a start to be a good one.
+	// goodStart is how long Caddy has to be up for a start to be a good one, or
+	// less if it had less time to come up.
 	goodStart = 10 * time.Second
 )
 
@@ -201,7 +202,11 @@ func Up(data string) {
 		}
 		go func() {
 			defer func() { _ = recover() }() // tries that are not given back are a smaller harm
-			time.Sleep(goodStart)
+			wait := goodStart
+			if s, _ := early.Taken(); s.Within > 0 {
+				wait = min(wait, s.Within)
+			}
+			time.Sleep(wait)
 			_ = slots.Open(Updates(data)).GiveBack(id)
 		}()
 	})
