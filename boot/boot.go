@@ -133,7 +133,7 @@ func init() {
 	if _, err := os.Readlink(filepath.Join(Updates(data), "active")); err != nil {
 		return
 	}
-	root, known, err := builtInRoot(os.Getenv)
+	root, known, err := TrustedRoot(os.Getenv)
 	switch {
 	case err != nil:
 		state.process.Refused = err
@@ -178,7 +178,7 @@ func Late(data string, root []byte) (err error) {
 	var known bool
 	if root != nil {
 		now.root, known = hash(root), true
-	} else if now.root, known, err = builtInRoot(os.Getenv); err != nil {
+	} else if now.root, known, err = TrustedRoot(os.Getenv); err != nil {
 		return err
 	}
 	switch {

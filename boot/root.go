@@ -24,10 +24,10 @@ func hash(b []byte) [32]byte { return sha256.Sum256(b) }
 
 const maxRoot = 4 << 20 // bytes of root metadata
 
-// builtInRoot is the SHA-256 of the root metadata that is trusted without a
+// TrustedRoot is the SHA-256 of the root metadata that is trusted without a
 // configuration: of the file that the environment names, or what the build
 // service embedded.
-func builtInRoot(env func(string) string) (sum [32]byte, known bool, err error) {
+func TrustedRoot(env func(string) string) (sum [32]byte, known bool, err error) {
 	if name := env(Root); name != "" {
 		f, err := os.Open(name)
 		if err != nil {

@@ -41,7 +41,10 @@ func start(data string, root [32]byte) error {
 		return nil
 	}
 	path := dir.Executable(s.ID)
-	if err := usable(dir, s, self, path, root); err != nil {
+	switch err := usable(dir, s, self, path, root); {
+	case errors.Is(err, errPromoted):
+		return nil
+	case err != nil:
 		return fmt.Errorf("slot %.12s (Caddy %s) is not started, and the installed executable runs: %w", s.ID, s.Caddy, err)
 	}
 	if _, err := dir.TakeTry(s.ID); err != nil {
@@ -57,6 +60,9 @@ func start(data string, root [32]byte) error {
 	}
 	return nil
 }
+
+// errPromoted says that the slot was written over the installed executable.
+var errPromoted = errors.New("the installed executable is the same build")
 
 func within() time.Duration {
 	if d, err := time.ParseDuration(os.Getenv(Within)); err == nil && d > 0 {
@@ -85,24 +91,32 @@ func usable(dir *slots.Dir, s slots.Slot, self, path string, root [32]byte) erro
 	case s.Tries == 0:
 		return fmt.Errorf("%w, because it did not come up: try the update again with 'caddy evergreen apply', or report what went wrong", slots.ErrNoTries)
 	}
-	saved, err := dir.Metadata(s.ID)
+	target, err := Prove(dir, s, root, path)
 	if err != nil {
 		return err
 	}
-	target, err := trust.VerifySaved(root, saved, s.Target, path)
-	if err != nil {
-		return err
-	}
-	if err := fits(target, s.ID); err != nil {
-		return err
-	}
-	if err := newer(target, s, self); err != nil {
+	if err := newer(target, s, self, path); err != nil {
 		return err
 	}
 	if err := executable(path); err != nil {
 		return fmt.Errorf("it can't be executed: %w: is its file system mounted noexec?", err)
 	}
 	return nil
+}
+
+// Prove proves by a slot's saved metadata that a file, such as a copy of the
+// slot's executable, is what the slot says, signed under a root of trust, and for
+// this system. What an error has no kind for, is of the file system.
+func Prove(dir *slots.Dir, s slots.Slot, root [32]byte, file string) (trust.Target, error) {
+	saved, err := dir.Metadata(s.ID)
+	if err != nil {
+		return trust.Target{}, err
+	}
+	target, err := trust.VerifySaved(root, saved, s.Target, file)
+	if err == nil {
+		err = fits(target, s.ID)
+	}
+	return target, err
 }
 
 // fits tells why a signed file is not an executable for this system.
@@ -122,7 +136,7 @@ func fits(t trust.Target, id string) error {
 // newer tells why a slot is not newer than the installed executable. What the
 // slot's Caddy version is says the signed metadata: slot.json might be forged to
 // have an old executable run, whose flaws are known.
-func newer(t trust.Target, s slots.Slot, self string) error {
+func newer(t trust.Target, s slots.Slot, self, path string) error {
 	var signed embeddedSpec
 	if err := json.Unmarshal(t.Custom.Spec, &signed); err != nil || !semver.IsValid(signed.Caddy) {
 		return fmt.Errorf("%w: it does not say which Caddy it is", trust.ErrMalformed)
@@ -140,6 +154,9 @@ func newer(t trust.Target, s slots.Slot, self string) error {
 		return nil
 	}
 	if !semver.IsValid(installed.Caddy) || semver.Compare(signed.Caddy, installed.Caddy) == 0 {
+		if promoted, err := slots.Identify(path); err == nil && promoted.Same(installed) {
+			return errPromoted
+		}
 		return fmt.Errorf("another build of Caddy %s was installed since, and that goes first", installed.Caddy)
 	}
 	if missing := missingPlugins(info, signed, s); len(missing) > 0 {
