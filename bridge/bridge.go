@@ -58,11 +58,12 @@ type Options struct {
 	Settle time.Duration
 	// Grace is how long connections are given to finish. 0: as long as it takes.
 	Grace time.Duration
-	// Patience is how long the helper, and the next image, may take to be up.
-	// 0: a minute.
+	// Patience is how long the helper, and the next image, may take to be up, and
+	// Healthy to answer; other answers are given a sixth of it. 0: a minute.
 	Patience time.Duration
 	// Before is called last, with nothing of this process listening: to flush
-	// and to write down. An error gives up the switch.
+	// and to write down. An error gives up the switch; and the server may have to
+	// serve again after it, if the next executable can't be executed.
 	Before func() error
 	// Log is told each step, as slog's methods are: a text, keys and values.
 	Log func(event string, args ...any)
@@ -112,8 +113,8 @@ type Socket struct {
 
 const (
 	defaultPatience = time.Minute
-	answerWithin    = 10 * time.Second
-	settleRemote    = 3 * time.Second // well above the slowest round trips
+	leaveWithin     = 10 * time.Second // a helper without connections, and Stop when called off
+	settleRemote    = 3 * time.Second  // well above the slowest round trips
 	settleLocal     = 300 * time.Millisecond
 )
 

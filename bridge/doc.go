@@ -62,8 +62,8 @@
 //
 // # Bounds
 //
-// Each answer has a time limit (Patience for up, a third of it for hello,
-// 10 s for the others). A process waiting for connections is bounded by Grace,
+// Each answer has a time limit (Patience for up, a third of it for hello, a
+// sixth for the others). A process waiting for connections is bounded by Grace,
 // by its context and by Server.Abort.
 //
 // Two things can't be had. A SYN that arrives within the microseconds in which

@@ -98,7 +98,7 @@ func (w *waiter) stop(ctx context.Context, giveUp func() error) (listening, conn
 		cancel()
 		select {
 		case <-done:
-		case <-time.After(answerWithin):
+		case <-time.After(leaveWithin):
 			err = errors.Join(err, errors.New("the server's Stop does not return"))
 		}
 	}

@@ -26,7 +26,7 @@ func AsHelper() (*Helper, bool) {
 	if !ok || given.FD < 3 {
 		return nil, false
 	}
-	c := newConn(takeFD(given.FD))
+	c := newConn(takeFD(given.FD), given.Patience)
 	if given.Protocol != Protocol {
 		// The other side needs to know which version this is; it ends us.
 		err = nil

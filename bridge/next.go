@@ -47,9 +47,12 @@ func AsNext() (*Next, bool) {
 	if !ok {
 		return nil, false
 	}
+	if given.Patience == 0 {
+		given.Patience = defaultPatience
+	}
 	n := &Next{Failed: given.Failed, Helper: given.Helper, Began: time.UnixMilli(given.Began), given: given, env: os.Environ()}
 	if given.FD >= 3 {
-		n.conn = newConn(takeFD(given.FD))
+		n.conn = newConn(takeFD(given.FD), given.Patience)
 	}
 	if err != nil {
 		// The helper was the same executable and spoke the same version, so this
@@ -59,9 +62,6 @@ func AsNext() (*Next, bool) {
 			n.conn.f.Close()
 		}
 		return nil, false
-	}
-	if given.Patience == 0 {
-		given.Patience = defaultPatience
 	}
 	n.timer = time.AfterFunc(given.Patience, func() {
 		defer func() { _ = recover() }()

@@ -230,15 +230,19 @@ func (m message) String() string {
 
 // conn is one end of the socket pair. It owns the file.
 type conn struct {
-	f    *os.File
-	in   chan message
-	dead chan struct{} // closed at the other's end, with err set
-	err  error
-	send sync.Mutex
+	f      *os.File
+	within time.Duration // for each answer
+	in     chan message
+	dead   chan struct{} // closed at the other's end, with err set
+	err    error
+	send   sync.Mutex
 }
 
-func newConn(f *os.File) *conn {
-	c := &conn{f: f, in: make(chan message, 16), dead: make(chan struct{})}
+func newConn(f *os.File, patience time.Duration) *conn {
+	if patience == 0 {
+		patience = defaultPatience
+	}
+	c := &conn{f: f, within: patience / 6, in: make(chan message, 16), dead: make(chan struct{})}
 	go c.read()
 	return c
 }
@@ -270,7 +274,7 @@ func (c *conn) read() {
 func (c *conn) say(verb, arg string) error {
 	c.send.Lock()
 	defer c.send.Unlock()
-	_ = c.f.SetWriteDeadline(time.Now().Add(answerWithin)) // a full buffer: it hangs
+	_ = c.f.SetWriteDeadline(time.Now().Add(c.within)) // a full buffer: it hangs
 	_, err := io.WriteString(c.f, message{verb, arg}.String()+"\n")
 	return err
 }
@@ -306,7 +310,7 @@ func (c *conn) ask(verb, arg string) error {
 	if err := c.say(verb, arg); err != nil {
 		return fmt.Errorf("saying %s: %w", verb, err)
 	}
-	m, err := c.hear(context.Background(), answerWithin)
+	m, err := c.hear(context.Background(), c.within)
 	switch {
 	case err != nil:
 		return fmt.Errorf("%s: %w", verb, err)

@@ -18,6 +18,7 @@ type child struct {
 	pid    int
 	exited chan struct{} // closed once it is reaped, with status set
 	status unix.WaitStatus
+	isUp   bool
 }
 
 // start starts the helper with its end of a socket pair.
@@ -67,7 +68,7 @@ func start(c Command, given inheritance) (*child, error) {
 		mine.Close()
 		return nil, fmt.Errorf("%s: %w", c.Path, err)
 	}
-	h := &child{conn: newConn(mine), pid: pid, exited: make(chan struct{})}
+	h := &child{conn: newConn(mine, given.Patience), pid: pid, exited: make(chan struct{})}
 	go func() {
 		h.status = reap(pid)
 		close(h.exited)
@@ -129,15 +130,27 @@ func (h *child) kill() {
 	case <-h.exited: // its number may be another's by now
 	default:
 		_ = unix.Kill(h.pid, unix.SIGKILL)
-		h.ended(context.Background(), answerWithin)
+		h.ended(context.Background(), leaveWithin)
 	}
 	h.f.Close()
 }
 
+// hungUp looks at our end of the socket pair, whose number is fd, at once: the
+// reader may not have got round to it.
+func hungUp(fd int) bool {
+	p := []unix.PollFd{{Fd: int32(fd)}}
+	_, err := unix.Poll(p, 0)
+	return err == nil && p[0].Revents&(unix.POLLHUP|unix.POLLERR) != 0
+}
+
 // obituary adds how the helper ended to an error about it, if it has.
 func (h *child) obituary(err error) error {
-	if !h.gone() || !h.ended(context.Background(), time.Second) {
-		return err
+	select {
+	case <-h.exited:
+	default: // it may just have closed its end
+		if !h.gone() || !h.ended(context.Background(), time.Second) {
+			return err
+		}
 	}
 	switch {
 	case h.status.Signaled():

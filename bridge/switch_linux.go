@@ -170,6 +170,7 @@ func (s *old) up(ctx context.Context) error {
 	case m.verb != "up":
 		return fmt.Errorf("it says %q instead of up", m.verb)
 	}
+	s.helper.isUp = true
 	return s.listens(2)
 }
 
@@ -212,6 +213,8 @@ func (s *old) check(ctx context.Context) error {
 	if s.Healthy != nil {
 		ctx, cancel := s.watched(ctx)
 		defer cancel()
+		ctx, end := context.WithTimeoutCause(ctx, s.Patience, fmt.Errorf("no result of the check within %v", s.Patience))
+		defer end()
 		if err := s.Healthy(ctx, s.helper.pid); err != nil {
 			return err
 		}
@@ -269,10 +272,10 @@ func (s *old) drain(ctx context.Context) error {
 }
 
 func (s *old) recheck(ctx context.Context) error {
-	if err := s.listens(1); err != nil {
+	if err := s.check(ctx); err != nil {
 		return err
 	}
-	return s.check(ctx)
+	return s.listens(1)
 }
 
 func (s *old) hold(context.Context) error { return s.helper.ask("pin", "") }
@@ -294,6 +297,9 @@ func (s *old) become(ctx context.Context) error {
 		var v string
 		if v, err = next.env(); err == nil {
 			err = s.trouble(ctx)
+		}
+		if err == nil && hungUp(fd) {
+			err = fmt.Errorf("the helper (process %d) is gone", s.helper.pid)
 		}
 		if err == nil {
 			err = become(Command{Path: s.Next.Path, Args: s.Next.Args, Env: append(slices.Clip(s.Next.Env), v)}, fd)

@@ -37,7 +37,7 @@ func (s *old) detach() {
 
 // dismiss ends a helper that has no connections.
 func (s *old) dismiss(ctx context.Context) {
-	if !s.helper.gone() && s.helper.ask("leave", "") == nil && s.helper.ended(ctx, answerWithin) {
+	if s.helper.isUp && !s.helper.gone() && s.helper.ask("leave", "") == nil && s.helper.ended(ctx, leaveWithin) {
 		s.helper.f.Close()
 		return
 	}
@@ -103,7 +103,7 @@ func (s *old) exit(ctx context.Context) {
 		within = 24 * time.Hour // whoever told us to exit ends this if it is too long
 	}
 	if s.helper != nil {
-		if s.helper.gone() || s.helper.ask("leave", "") != nil || !s.helper.ended(ctx, within+answerWithin) {
+		if s.helper.gone() || s.helper.ask("leave", "") != nil || !s.helper.ended(ctx, within+leaveWithin) {
 			s.helper.kill()
 		}
 	}

@@ -1,0 +1,548 @@
+package bridge
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/quic-go/quic-go/http3"
+	"golang.org/x/sys/unix"
+
+	"github.com/caddy-evergreen/evergreen/internal/freeport"
+)
+
+// server is a running program.
+type server struct {
+	t    *testing.T
+	spec spec
+	cmd  *exec.Cmd
+	exit chan error
+	pid  int // as it sees it
+}
+
+func startServer(t *testing.T, change func(*spec)) *server { return startServerBy(t, change, nil) }
+
+// startServerBy lets prepare change how the process is started.
+func startServerBy(t *testing.T, change func(*spec), prepare func(*exec.Cmd)) *server {
+	t.Helper()
+	if err := Supported(); err != nil {
+		t.Fatalf("these tests need a Linux that lets connections be steered: %v", err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ports, err := freeport.Pick(2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, err := os.MkdirTemp("", "bridge") // t.TempDir is too long for a socket's path
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	s := &server{t: t, exit: make(chan error, 1), spec: spec{
+		Plain: fmt.Sprint("127.0.0.1:", ports[0]), Secure: fmt.Sprint("127.0.0.1:", ports[1]),
+		Control: filepath.Join(dir, "control"), Log: filepath.Join(dir, "log"), Image: "first", Patience: 20 * time.Second,
+	}}
+	if change != nil {
+		change(&s.spec)
+	}
+	s.spec.Self = self
+	b, err := json.Marshal(s.spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.cmd = exec.Command(self, "program", dir)
+	s.cmd.Env = append(os.Environ(), programVariable+"="+string(b))
+	if prepare != nil {
+		prepare(s.cmd)
+	}
+	s.cmd.Stderr = os.Stderr
+	if err := s.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() { s.exit <- s.cmd.Wait() }()
+	t.Cleanup(func() {
+		_ = s.cmd.Process.Kill()
+		s.until("everything has ended", func() bool { return s.listeners() == 0 })
+		if t.Failed() {
+			l, _ := os.ReadFile(s.spec.Log)
+			t.Logf("log of all images:\n%s", l)
+		}
+	})
+	s.pid = s.cmd.Process.Pid
+	s.until("it serves", func() bool { return s.who() != "" })
+	return s
+}
+
+// until waits for a condition, within what is never needed.
+func (s *server) until(what string, is func() bool) {
+	s.t.Helper()
+	for end := time.Now().Add(time.Minute); !is(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			l, _ := os.ReadFile(s.spec.Log)
+			s.t.Fatalf("waited in vain until %s; log of all images:\n%s", what, l)
+		}
+	}
+}
+
+// who asks, on a new connection, which image serves and in which process.
+func (s *server) who() string {
+	c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
+	r, err := c.Get("http://" + s.spec.Plain + "/")
+	if err != nil {
+		return ""
+	}
+	defer r.Body.Close()
+	return fmt.Sprintf("%s in %s", r.Header.Get("Image"), r.Header.Get("Pid"))
+}
+
+func (s *server) is(image string) string { return fmt.Sprintf("%s in %d", image, s.pid) }
+
+// listeners counts the sockets at the server's addresses, whosever they are.
+func (s *server) listeners() int {
+	counts, err := census()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	n := 0
+	for g, c := range counts {
+		if a := g.Addr.String(); a == s.spec.Plain || a == s.spec.Secure {
+			n += c
+		}
+	}
+	return n
+}
+
+// alone: one image listens, and no helper is left.
+func (s *server) alone() bool { return s.listeners() == 3 && len(s.children()) == 0 }
+
+// children of the server, by process id.
+func (s *server) children() []string {
+	var kids []string
+	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", s.cmd.Process.Pid))
+	for _, f := range tasks {
+		b, _ := os.ReadFile(f)
+		kids = append(kids, strings.Fields(string(b))...)
+	}
+	return kids
+}
+
+// order gives an order, and returns what the switch says if it fails.
+func (s *server) order(o order) string {
+	s.t.Helper()
+	b, err := json.Marshal(o)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	var control net.Conn
+	s.until("it takes orders", func() bool {
+		control, err = net.Dial("unix", s.spec.Control)
+		return err == nil
+	})
+	c := &http.Client{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return control, nil }}}
+	defer c.CloseIdleConnections()
+	r, err := c.Post("http://control/switch", "application/json", bytes.NewReader(b))
+	if err != nil {
+		if o.Wait {
+			return err.Error()
+		}
+		s.t.Fatalf("giving the order: %v", err)
+	}
+	defer r.Body.Close()
+	answer, _ := io.ReadAll(r.Body)
+	return string(answer)
+}
+
+func (s *server) become(image string) {
+	s.t.Helper()
+	s.order(order{Next: image})
+	s.until("it is "+image, func() bool { return s.who() == s.is(image) && s.alone() })
+}
+
+// load is clients of all kinds, each of which checks what it is answered.
+type load struct {
+	stop   chan struct{}
+	all    sync.WaitGroup
+	counts map[string]*[2]atomic.Int64 // done, failed
+	mu     sync.Mutex
+	first  []error
+	stall  atomic.Int64 // longest of HTTP/3, nanoseconds
+}
+
+func (s *server) load() *load {
+	l := &load{stop: make(chan struct{}), counts: map[string]*[2]atomic.Int64{}}
+	insecure := &tls.Config{InsecureSkipVerify: true}
+	plain, secure := "http://"+s.spec.Plain, "https://"+s.spec.Secure
+	transport := func() *http.Transport {
+		return &http.Transport{TLSClientConfig: insecure.Clone(), MaxIdleConnsPerHost: 100}
+	}
+	h2 := func() *http.Transport {
+		t := transport()
+		t.ForceAttemptHTTP2 = true
+		return t
+	}
+	fresh := transport()
+	fresh.DisableKeepAlives = true
+	post := func(t http.RoundTripper, url string) func() error {
+		body := bytes.Repeat([]byte("evergreen"), 500)
+		return func() error {
+			req, err := http.NewRequest("POST", url+"/echo", bytes.NewReader(body))
+			if err != nil {
+				return err
+			}
+			if _, three := t.(*http3.Transport); !three && strings.HasPrefix(url, "http:") {
+				req.GetBody = nil // can't be sent again: a failure shows
+			}
+			return expect(t, req, body)
+		}
+	}
+	get := func(t http.RoundTripper, url string, body []byte) func() error {
+		return func() error {
+			req, err := http.NewRequest("GET", url, nil)
+			if err != nil {
+				return err
+			}
+			return expect(t, req, body)
+		}
+	}
+	var slow []byte
+	for i := range 12 {
+		slow = fmt.Appendf(slow, "%1000d", i)
+	}
+	three := &http3.Transport{TLSClientConfig: insecure.Clone()}
+	s.t.Cleanup(func() { three.Close() })
+	l.run("new connection", 3, get(fresh, plain, nil))
+	l.run("new TLS connection", 1, get(fresh, secure, nil))
+	l.run("keep-alive GET", 3, get(transport(), plain, nil))
+	l.run("keep-alive POST", 4, post(transport(), plain))
+	l.run("HTTP/2 GET", 3, get(h2(), secure, nil))
+	l.run("HTTP/2 POST", 2, post(h2(), secure))
+	l.run("slow download", 2, get(fresh, plain+"/slow", slow))
+	l.run("HTTP/2 slow download", 2, get(h2(), secure+"/slow", slow))
+	h3get := get(three, secure, nil)
+	l.run("HTTP/3", 2, func() error {
+		began := time.Now()
+		err := h3get()
+		took := int64(time.Since(began))
+		for was := l.stall.Load(); took > was && !l.stall.CompareAndSwap(was, took); was = l.stall.Load() {
+		}
+		return err
+	})
+	return l
+}
+
+func expect(t http.RoundTripper, req *http.Request, body []byte) error {
+	ctx, cancel := context.WithTimeout(req.Context(), 30*time.Second)
+	defer cancel()
+	r, err := t.RoundTrip(req.WithContext(ctx))
+	if err != nil {
+		return err
+	}
+	defer r.Body.Close()
+	b, err := io.ReadAll(r.Body)
+	if err == nil && body != nil && !bytes.Equal(b, body) {
+		err = fmt.Errorf("%d bytes that aren't the %d expected", len(b), len(body))
+	}
+	if err == nil && r.StatusCode != 200 {
+		err = errors.New(r.Status)
+	}
+	return err
+}
+
+func (l *load) run(kind string, workers int, do func() error) {
+	count := new([2]atomic.Int64)
+	l.counts[kind] = count
+	for range workers {
+		l.all.Add(1)
+		go func() {
+			defer l.all.Done()
+			for {
+				select {
+				case <-l.stop:
+					return
+				default:
+				}
+				err := do()
+				count[0].Add(1)
+				if err != nil {
+					count[1].Add(1)
+					l.mu.Lock()
+					if len(l.first) < 20 {
+						l.first = append(l.first, fmt.Errorf("%s: %w", kind, err))
+					}
+					l.mu.Unlock()
+				}
+				time.Sleep(5 * time.Millisecond) // the machine has others to serve
+			}
+		}()
+	}
+}
+
+// end ends the load and returns how many failed, by kind, HTTP/3 apart.
+func (l *load) end(t *testing.T) map[string]int64 {
+	t.Helper()
+	close(l.stop)
+	l.all.Wait()
+	failed := map[string]int64{}
+	for kind, c := range l.counts {
+		t.Logf("%-22s %6d done, %d failed", kind, c[0].Load(), c[1].Load())
+		if c[0].Load() == c[1].Load() {
+			t.Errorf("%s: nothing succeeded", kind)
+		}
+		if n := c[1].Load(); n > 0 && kind != "HTTP/3" {
+			failed[kind] = n
+		}
+	}
+	t.Logf("HTTP/3's longest stall: %v", time.Duration(l.stall.Load()).Round(time.Millisecond))
+	for _, err := range l.first {
+		t.Log(err)
+	}
+	return failed
+}
+
+func TestSwitchUnderLoad(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		mptcp bool
+	}{{"plain listeners", false}, {"Multipath TCP listeners", true}} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s := startServer(t, func(s *spec) { s.MPTCP, s.Settle = tt.mptcp, time.Second })
+			l := s.load()
+			s.become("second")
+			s.become("third")
+			if d := cmp.Diff(map[string]int64{}, l.end(t)); d != "" {
+				t.Errorf("failed requests (-want +got):\n%s", d)
+			}
+		})
+	}
+}
+
+// TestFailures makes each failure for real, under a light load, and looks
+// whether the old image serves on, or is back, with no helper left.
+func TestFailures(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	file := func(name, content string, mode os.FileMode) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(content), mode); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	busy, err := os.OpenFile(file("busy", "\x7fELF", 0o755), os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { busy.Close() })
+	harmless := []struct { // no request fails
+		name  string
+		order order
+		error string
+	}{
+		{"helper exits at its start", order{HelperFault: "exit"}, "exited with status 1"},
+		{"helper knows no bridge", order{HelperFault: "mute"}, "does not say hello"},
+		{"helper hangs before it serves", order{HelperFault: "hang"}, "does not come up"},
+		{"helper can't serve", order{HelperFault: "fail"}, "as it was told to"},
+		{"helper answers wrongly", order{Unhealthy: true}, "answers wrongly"},
+		{"helper is not there", order{Helper: filepath.Join(dir, "none")}, "no such file"},
+		{"helper dies before it has connections", order{At: StepCheck, Do: "kill-helper"}, "signal 9"},
+		{"reload before anything is committed", order{At: StepCheck, Do: "reload"}, "being changed"},
+		{"reload while requests arrive", order{At: StepTake, Do: "reload"}, "being changed"},
+		{"reload when QUIC is handed over", order{At: StepStop, Do: "reload"}, "being changed"},
+		{"reload after draining", order{At: StepDrain, Do: "reload"}, "being changed"},
+		{"reload before the end", order{At: StepBefore, Do: "reload"}, "being changed"},
+		{"next executable is gone", order{Path: filepath.Join(dir, "none")}, "no such file"},
+		{"next executable is none", order{Path: file("text", "hello", 0o755)}, "exec format"},
+		{"next executable may not be executed", order{Path: file("mode", "\x7fELF", 0o644)}, "permission denied"},
+		{"next executable is being written", order{Path: busy.Name()}, "text file busy"},
+	}
+	for _, tt := range harmless {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s := startServer(t, impatient)
+			l := s.load()
+			o := tt.order
+			o.Next, o.Wait = "second", true
+			if got := s.order(o); !strings.Contains(got, tt.error) {
+				t.Errorf("the switch says %q, want %q in it", got, tt.error)
+			}
+			s.until("it is the first again", func() bool { return s.who() == s.is("first") && s.alone() })
+			if d := cmp.Diff(map[string]int64{}, l.end(t)); d != "" {
+				t.Errorf("failed requests (-want +got):\n%s", d)
+			}
+		})
+	}
+}
+
+// impatient waits for what does not come up for less than a minute, but lets
+// requests arrive for longer than a machine with much to do delays them.
+func impatient(s *spec) { s.Patience, s.Settle = 4*time.Second, 700*time.Millisecond }
+
+// TestHelperDies: what the helper was serving is lost, but nothing else.
+func TestHelperDies(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, func(s *spec) { s.Patience = 12 * time.Second })
+	for _, tt := range []struct {
+		name  string
+		order order
+		error string
+	}{
+		{"while requests arrive", order{At: StepTake, Do: "kill-helper"}, "signal 9"},
+		{"when the old one stops", order{At: StepStop, Do: "kill-helper"}, "signal 9"},
+		{"after draining", order{At: StepDrain, Do: "kill-helper"}, "signal 9"},
+		{"before the end", order{At: StepBefore, Do: "kill-helper"}, "signal 9"},
+		{"hangs after draining", order{At: StepDrain, Do: "stop-helper"}, "no answer"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			o := tt.order
+			o.Next, o.Wait = "second", true
+			if got := s.order(o); !strings.Contains(got, tt.error) {
+				t.Errorf("the switch says %q, want %q in it", got, tt.error)
+			}
+			s.until("it is the first again", func() bool { return s.who() == s.is("first") && s.alone() })
+		})
+	}
+	s.become("second")
+}
+
+// TestNextDoesNotComeUp: the process becomes what it was, the helper serving.
+func TestNextDoesNotComeUp(t *testing.T) {
+	t.Parallel()
+	for _, fault := range []string{"hang", "fail"} {
+		t.Run(fault, func(t *testing.T) {
+			t.Parallel()
+			s := startServer(t, impatient)
+			l := s.load()
+			s.order(order{Next: "second", NextFault: fault})
+			s.until("it is what it was", func() bool { return s.who() == s.is("first again") && s.alone() })
+			s.become("second") // and still can become another
+			if d := cmp.Diff(map[string]int64{}, l.end(t)); d != "" {
+				t.Errorf("failed requests (-want +got):\n%s", d)
+			}
+		})
+	}
+}
+
+// TestProcessDies: whoever helped a process that is gone leaves, and what is
+// started in its place gets all connections.
+func TestProcessDies(t *testing.T) {
+	for _, at := range []Step{StepPin, StepStart, StepCheck, StepTake, StepDrain, StepBefore} {
+		t.Run(string(at), func(t *testing.T) {
+			t.Parallel()
+			s := startServer(t, nil)
+			s.order(order{Next: "second", At: at, Do: "kill-self"})
+			<-s.exit
+			s.until("nothing is left", func() bool { return s.listeners() == 0 })
+		})
+	}
+	t.Run("after execve", func(t *testing.T) {
+		t.Parallel()
+		s := startServer(t, nil)
+		s.order(order{Next: "second", NextFault: "exit"})
+		<-s.exit
+		s.until("nothing is left", func() bool { return s.listeners() == 0 })
+	})
+}
+
+// TestExit: told to exit while it drains, the process does, and so does the
+// helper, and what both had begun is finished.
+func TestExit(t *testing.T) {
+	for _, at := range []Step{StepCheck, StepTake, StepStop, StepBefore} {
+		t.Run(string(at), func(t *testing.T) {
+			t.Parallel()
+			s := startServer(t, nil)
+			var slow []byte
+			for i := range 12 {
+				slow = fmt.Appendf(slow, "%1000d", i)
+			}
+			result, begun := make(chan error, 1), make(chan struct{})
+			go func() {
+				r, err := http.Get("http://" + s.spec.Plain + "/slow")
+				close(begun)
+				if err == nil {
+					var b []byte
+					b, err = io.ReadAll(r.Body)
+					if !bytes.Equal(b, slow) {
+						err = fmt.Errorf("%d bytes that aren't the %d expected: %w", len(b), len(slow), err)
+					}
+				}
+				result <- err
+			}()
+			<-begun
+			s.order(order{Next: "second", At: at, Do: "exit"})
+			if err := <-s.exit; err != nil {
+				t.Errorf("it ends with %v", err)
+			}
+			if err := <-result; err != nil {
+				t.Errorf("a download that had begun: %v", err)
+			}
+			s.until("nothing is left", func() bool { return s.listeners() == 0 })
+		})
+	}
+}
+
+// TestGrace: a connection that never ends is cut off when its time is over.
+func TestGrace(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, nil)
+	r, err := http.Get("http://" + s.spec.Plain + "/endless")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	s.order(order{Next: "second", Grace: 500 * time.Millisecond})
+	if _, err := io.Copy(io.Discard, r.Body); err == nil {
+		t.Error("the endless answer ended as if it were complete")
+	}
+	s.until("it is the second", func() bool { return s.who() == s.is("second") && s.alone() })
+}
+
+// TestForeign: a switch would take the connections of another server that
+// shares the port, so there is none.
+func TestForeign(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, nil)
+	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
+		return c.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1) })
+	}}
+	other, err := lc.Listen(context.Background(), "tcp", s.spec.Plain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := s.order(order{Next: "second", Wait: true}); !strings.Contains(got, "another process listens") {
+		t.Errorf("the switch says %q", got)
+	}
+	other.Close()
+	s.become("second")
+}
+
+func TestInPlace(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, nil)
+	got := s.order(order{Next: "second", InPlace: true, Path: "/nowhere", Wait: true})
+	if !strings.Contains(got, "no such file") {
+		t.Errorf("the switch says %q", got)
+	}
+	s.until("it is the first again", func() bool { return s.who() == s.is("first") && s.alone() })
+	s.order(order{Next: "second", InPlace: true})
+	s.until("it is the second", func() bool { return s.who() == s.is("second") && s.alone() })
+}
