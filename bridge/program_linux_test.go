@@ -153,7 +153,7 @@ func (p *webserver) control(logger *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	var switching sync.WaitGroup
+	var switching sync.Mutex
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /switch", func(w http.ResponseWriter, r *http.Request) {
 		var o order
@@ -162,10 +162,10 @@ func (p *webserver) control(logger *slog.Logger) error {
 			return
 		}
 		p.abort.Store(nil)
-		switching.Add(1)
 		done := make(chan error, 1)
+		switching.Lock()
 		go func() {
-			defer switching.Done()
+			defer switching.Unlock()
 			done <- p.become(o, logger)
 		}()
 		if o.Wait {
@@ -179,7 +179,7 @@ func (p *webserver) control(logger *slog.Logger) error {
 	<-c
 	exit := ErrExit
 	p.abort.Store(&exit)
-	switching.Wait()
+	switching.Lock()
 	logger.Info("ends in order")
 	return p.Stop(context.Background())
 }

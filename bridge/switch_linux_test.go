@@ -3,9 +3,7 @@ package bridge
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -14,14 +12,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-	"github.com/quic-go/quic-go/http3"
 	"golang.org/x/sys/unix"
 
 	"github.com/caddy-evergreen/evergreen/internal/freeport"
@@ -177,169 +171,29 @@ func (s *server) become(image string) {
 	s.until("it is "+image, func() bool { return s.who() == s.is(image) && s.alone() })
 }
 
-// load is clients of all kinds, each of which checks what it is answered.
-type load struct {
-	stop   chan struct{}
-	all    sync.WaitGroup
-	counts map[string]*[2]atomic.Int64 // done, failed
-	mu     sync.Mutex
-	first  []error
-	stall  atomic.Int64 // longest of HTTP/3, nanoseconds
-}
-
-func (s *server) load() *load {
-	l := &load{stop: make(chan struct{}), counts: map[string]*[2]atomic.Int64{}}
-	insecure := &tls.Config{InsecureSkipVerify: true}
-	plain, secure := "http://"+s.spec.Plain, "https://"+s.spec.Secure
-	transport := func() *http.Transport {
-		return &http.Transport{TLSClientConfig: insecure.Clone(), MaxIdleConnsPerHost: 100}
-	}
-	h2 := func() *http.Transport {
-		t := transport()
-		t.ForceAttemptHTTP2 = true
-		return t
-	}
-	fresh := transport()
-	fresh.DisableKeepAlives = true
-	post := func(t http.RoundTripper, url string) func() error {
-		body := bytes.Repeat([]byte("evergreen"), 500)
-		return func() error {
-			req, err := http.NewRequest("POST", url+"/echo", bytes.NewReader(body))
-			if err != nil {
-				return err
-			}
-			if _, three := t.(*http3.Transport); !three && strings.HasPrefix(url, "http:") {
-				req.GetBody = nil // can't be sent again: a failure shows
-			}
-			return expect(t, req, body)
-		}
-	}
-	get := func(t http.RoundTripper, url string, body []byte) func() error {
-		return func() error {
-			req, err := http.NewRequest("GET", url, nil)
-			if err != nil {
-				return err
-			}
-			return expect(t, req, body)
-		}
-	}
-	var slow []byte
-	for i := range 12 {
-		slow = fmt.Appendf(slow, "%1000d", i)
-	}
-	three := &http3.Transport{TLSClientConfig: insecure.Clone()}
-	s.t.Cleanup(func() { three.Close() })
-	l.run("new connection", 3, get(fresh, plain, nil))
-	l.run("new TLS connection", 1, get(fresh, secure, nil))
-	l.run("keep-alive GET", 3, get(transport(), plain, nil))
-	l.run("keep-alive POST", 4, post(transport(), plain))
-	l.run("HTTP/2 GET", 3, get(h2(), secure, nil))
-	l.run("HTTP/2 POST", 2, post(h2(), secure))
-	l.run("slow download", 2, get(fresh, plain+"/slow", slow))
-	l.run("HTTP/2 slow download", 2, get(h2(), secure+"/slow", slow))
-	h3get := get(three, secure, nil)
-	l.run("HTTP/3", 2, func() error {
-		began := time.Now()
-		err := h3get()
-		took := int64(time.Since(began))
-		for was := l.stall.Load(); took > was && !l.stall.CompareAndSwap(was, took); was = l.stall.Load() {
-		}
-		return err
-	})
-	return l
-}
-
-func expect(t http.RoundTripper, req *http.Request, body []byte) error {
-	ctx, cancel := context.WithTimeout(req.Context(), 30*time.Second)
-	defer cancel()
-	r, err := t.RoundTrip(req.WithContext(ctx))
-	if err != nil {
-		return err
-	}
-	defer r.Body.Close()
-	b, err := io.ReadAll(r.Body)
-	if err == nil && body != nil && !bytes.Equal(b, body) {
-		err = fmt.Errorf("%d bytes that aren't the %d expected", len(b), len(body))
-	}
-	if err == nil && r.StatusCode != 200 {
-		err = errors.New(r.Status)
-	}
-	return err
-}
-
-func (l *load) run(kind string, workers int, do func() error) {
-	count := new([2]atomic.Int64)
-	l.counts[kind] = count
-	for range workers {
-		l.all.Add(1)
-		go func() {
-			defer l.all.Done()
-			for {
-				select {
-				case <-l.stop:
-					return
-				default:
-				}
-				err := do()
-				count[0].Add(1)
-				if err != nil {
-					count[1].Add(1)
-					l.mu.Lock()
-					if len(l.first) < 20 {
-						l.first = append(l.first, fmt.Errorf("%s: %w", kind, err))
-					}
-					l.mu.Unlock()
-				}
-				time.Sleep(5 * time.Millisecond) // the machine has others to serve
-			}
-		}()
-	}
-}
-
-// end ends the load and returns how many failed, by kind, HTTP/3 apart.
-func (l *load) end(t *testing.T) map[string]int64 {
-	t.Helper()
-	close(l.stop)
-	l.all.Wait()
-	failed := map[string]int64{}
-	for kind, c := range l.counts {
-		t.Logf("%-22s %6d done, %d failed", kind, c[0].Load(), c[1].Load())
-		if c[0].Load() == c[1].Load() {
-			t.Errorf("%s: nothing succeeded", kind)
-		}
-		if n := c[1].Load(); n > 0 && kind != "HTTP/3" {
-			failed[kind] = n
-		}
-	}
-	t.Logf("HTTP/3's longest stall: %v", time.Duration(l.stall.Load()).Round(time.Millisecond))
-	for _, err := range l.first {
-		t.Log(err)
-	}
-	return failed
-}
-
-func TestSwitchUnderLoad(t *testing.T) {
+// TestSwitch: the process becomes another executable, twice.
+func TestSwitch(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		mptcp bool
 	}{{"plain listeners", false}, {"Multipath TCP listeners", true}} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			s := startServer(t, func(s *spec) { s.MPTCP, s.Settle = tt.mptcp, time.Second })
-			l := s.load()
+			s := startServer(t, func(s *spec) { s.MPTCP = tt.mptcp })
 			s.become("second")
 			s.become("third")
-			if d := cmp.Diff(map[string]int64{}, l.end(t)); d != "" {
-				t.Errorf("failed requests (-want +got):\n%s", d)
-			}
 		})
 	}
 }
 
-// TestFailures makes each failure for real, under a light load, and looks
-// whether the old image serves on, or is back, with no helper left.
-func TestFailures(t *testing.T) {
-	t.Parallel()
+// failure is what goes wrong in a switch, without harm to any request.
+type failure struct {
+	name  string
+	order order
+	error string // part of what the switch says
+}
+
+func failures(t *testing.T) []failure {
 	dir := t.TempDir()
 	file := func(name, content string, mode os.FileMode) string {
 		path := filepath.Join(dir, name)
@@ -353,11 +207,7 @@ func TestFailures(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { busy.Close() })
-	harmless := []struct { // no request fails
-		name  string
-		order order
-		error string
-	}{
+	return []failure{
 		{"helper exits at its start", order{HelperFault: "exit"}, "exited with status 1"},
 		{"helper knows no bridge", order{HelperFault: "mute"}, "does not say hello"},
 		{"helper hangs before it serves", order{HelperFault: "hang"}, "does not come up"},
@@ -375,37 +225,42 @@ func TestFailures(t *testing.T) {
 		{"next executable may not be executed", order{Path: file("mode", "\x7fELF", 0o644)}, "permission denied"},
 		{"next executable is being written", order{Path: busy.Name()}, "text file busy"},
 	}
-	for _, tt := range harmless {
+}
+
+// TestFailures makes each failure for real, and looks whether the old image
+// serves on, or is back, with no helper left.
+func TestFailures(t *testing.T) {
+	t.Parallel()
+	for _, tt := range failures(t) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			s := startServer(t, impatient)
-			l := s.load()
-			o := tt.order
-			o.Next, o.Wait = "second", true
-			if got := s.order(o); !strings.Contains(got, tt.error) {
-				t.Errorf("the switch says %q, want %q in it", got, tt.error)
-			}
-			s.until("it is the first again", func() bool { return s.who() == s.is("first") && s.alone() })
-			if d := cmp.Diff(map[string]int64{}, l.end(t)); d != "" {
-				t.Errorf("failed requests (-want +got):\n%s", d)
-			}
+			s.fail(tt)
+			s.become("second") // it still can
 		})
 	}
 }
 
-// impatient waits for what does not come up for less than a minute, but lets
-// requests arrive for longer than a machine with much to do delays them.
-func impatient(s *spec) { s.Patience, s.Settle = 4*time.Second, 700*time.Millisecond }
+// fail orders a switch that is to fail.
+func (s *server) fail(f failure) {
+	s.t.Helper()
+	o := f.order
+	o.Next, o.Wait = "failed", true
+	before := s.who()
+	if got := s.order(o); !strings.Contains(got, f.error) {
+		s.t.Errorf("the switch says %q, want %q in it", got, f.error)
+	}
+	s.until("it is what it was", func() bool { return s.who() == before && s.alone() })
+}
+
+// impatient waits less than a minute for what does not come up.
+func impatient(s *spec) { s.Patience = 4 * time.Second }
 
 // TestHelperDies: what the helper was serving is lost, but nothing else.
 func TestHelperDies(t *testing.T) {
 	t.Parallel()
 	s := startServer(t, func(s *spec) { s.Patience = 12 * time.Second })
-	for _, tt := range []struct {
-		name  string
-		order order
-		error string
-	}{
+	for _, tt := range []failure{
 		{"while requests arrive", order{At: StepTake, Do: "kill-helper"}, "signal 9"},
 		{"when the old one stops", order{At: StepStop, Do: "kill-helper"}, "signal 9"},
 		{"after draining", order{At: StepDrain, Do: "kill-helper"}, "signal 9"},
@@ -413,12 +268,7 @@ func TestHelperDies(t *testing.T) {
 		{"hangs after draining", order{At: StepDrain, Do: "stop-helper"}, "no answer"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			o := tt.order
-			o.Next, o.Wait = "second", true
-			if got := s.order(o); !strings.Contains(got, tt.error) {
-				t.Errorf("the switch says %q, want %q in it", got, tt.error)
-			}
-			s.until("it is the first again", func() bool { return s.who() == s.is("first") && s.alone() })
+			s.fail(tt)
 		})
 	}
 	s.become("second")
@@ -431,13 +281,9 @@ func TestNextDoesNotComeUp(t *testing.T) {
 		t.Run(fault, func(t *testing.T) {
 			t.Parallel()
 			s := startServer(t, impatient)
-			l := s.load()
 			s.order(order{Next: "second", NextFault: fault})
 			s.until("it is what it was", func() bool { return s.who() == s.is("first again") && s.alone() })
-			s.become("second") // and still can become another
-			if d := cmp.Diff(map[string]int64{}, l.end(t)); d != "" {
-				t.Errorf("failed requests (-want +got):\n%s", d)
-			}
+			s.become("second") // it still can
 		})
 	}
 }
