@@ -62,6 +62,7 @@ type spec struct {
 	Secure           string // of TLS, and of QUIC
 	Control          string // path of a Unix socket, which takes orders
 	MPTCP            bool
+	Passed           int    // number of a descriptor to accept cleartext HTTP from, as systemd passes one
 	Image            string // what /who answers: which executable this plays
 	Fault            string // what goes wrong in this image
 	Patience, Settle time.Duration
@@ -90,6 +91,7 @@ type webserver struct {
 	abort   atomic.Pointer[error]
 	mu      sync.Mutex
 	running *running
+	keep    []*os.File // from being closed by a finalizer
 }
 
 type running struct {
@@ -327,6 +329,16 @@ func (p *webserver) Resume(context.Context) error {
 	go r.plain.Serve(plain)
 	go r.secure.ServeTLS(secure, "", "")
 	go r.h3.ServeListener(ql)
+	if p.spec.Passed != 0 {
+		// Its descriptor stays open, for the next image.
+		f := os.NewFile(uintptr(p.spec.Passed), "passed")
+		p.keep = append(p.keep, f)
+		l, err := net.FileListener(f)
+		if err != nil {
+			return err
+		}
+		go r.plain.Serve(l)
+	}
 	p.running = r
 	return nil
 }

@@ -163,6 +163,33 @@ func TestFirstProcess(t *testing.T) {
 	}
 }
 
+// TestPassed: a socket that systemd passed is everybody's, one after another.
+func TestPassed(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := l.(*net.TCPListener).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := startServerBy(t, func(s *spec) { s.Passed = 4 }, func(cmd *exec.Cmd) {
+		null, err := os.Open(os.DevNull)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd.ExtraFiles = []*os.File{null, f}
+	})
+	f.Close()
+	address := l.Addr().String()
+	l.Close()
+	for _, image := range []string{"second", "third"} {
+		s.become(image)
+		s.until("it also serves the passed socket", func() bool { return s.whoAt(address) == s.is(image) })
+	}
+}
+
 func FuzzParseDiag(f *testing.F) {
 	b := make([]byte, 72)
 	b[0], b[1], b[5] = unix.AF_INET, stateListen, 80

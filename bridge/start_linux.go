@@ -35,21 +35,16 @@ func start(c Command, given inheritance) (*child, error) {
 		return nil, err
 	}
 	defer stdin.Close()
-	// What systemd passed keeps its number, so that a configuration that names
-	// the number means the same in the helper.
+	// What systemd passed, and what else has no close-on-exec, the helper inherits
+	// under the same number, so that a configuration that names the number means
+	// the same in it. Its end of the pair takes the first number that is free of that.
 	files := []uintptr{stdin.Fd(), 1, 2}
-	sockets, err := own()
-	if err != nil {
-		mine.Close()
-		return nil, err
-	}
-	for _, s := range sockets {
-		if s.passed && s.fd > 2 && s.fd < 1024 {
-			for len(files) <= s.fd {
-				files = append(files, ^uintptr(0)) // closed
-			}
-			files[s.fd] = uintptr(s.fd)
+	for {
+		flags, err := unix.FcntlInt(uintptr(len(files)), unix.F_GETFD, 0)
+		if err != nil || flags&unix.FD_CLOEXEC != 0 {
+			break
 		}
+		files = append(files, uintptr(len(files)))
 	}
 	given.FD = len(files)
 	files = append(files, uintptr(pair[1]))

@@ -53,12 +53,11 @@ func startServerBy(t *testing.T, change func(*spec), prepare func(*exec.Cmd)) *s
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	s := &server{t: t, exit: make(chan error, 1), spec: spec{
 		Plain: fmt.Sprint("127.0.0.1:", ports[0]), Secure: fmt.Sprint("127.0.0.1:", ports[1]),
-		Control: filepath.Join(dir, "control"), Log: filepath.Join(dir, "log"), Image: "first", Patience: 20 * time.Second,
+		Control: filepath.Join(dir, "control"), Log: filepath.Join(dir, "log"), Image: "first", Self: self, Patience: 20 * time.Second,
 	}}
 	if change != nil {
 		change(&s.spec)
 	}
-	s.spec.Self = self
 	b, err := json.Marshal(s.spec)
 	if err != nil {
 		t.Fatal(err)
@@ -98,14 +97,26 @@ func (s *server) until(what string, is func() bool) {
 }
 
 // who asks, on a new connection, which image serves and in which process.
-func (s *server) who() string {
-	c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
-	r, err := c.Get("http://" + s.spec.Plain + "/")
-	if err != nil {
+func (s *server) who() string { return s.whoAt(s.spec.Plain) }
+
+func (s *server) whoAt(address string) string {
+	h := headers(address)
+	if h == nil {
 		return ""
 	}
+	return fmt.Sprintf("%s in %s", h.Get("Image"), h.Get("Pid"))
+}
+
+func (s *server) header(name string) string { return headers(s.spec.Plain).Get(name) }
+
+func headers(address string) http.Header {
+	c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
+	r, err := c.Get("http://" + address + "/")
+	if err != nil {
+		return nil
+	}
 	defer r.Body.Close()
-	return fmt.Sprintf("%s in %s", r.Header.Get("Image"), r.Header.Get("Pid"))
+	return r.Header
 }
 
 func (s *server) is(image string) string { return fmt.Sprintf("%s in %d", image, s.pid) }
