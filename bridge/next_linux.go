@@ -13,7 +13,13 @@ func (n *Next) takeOver(ctx context.Context) error {
 	err := yieldTo(ctx, n.conn, "1", n.given)
 	if err != nil {
 		n.log("the helper did not yield in order", "error", err)
-		n.conn.f.Close() // it leaves at that
+		// One that does not answer still listens, and would be handed connections.
+		// It is our child, not reaped yet, so the number is its own.
+		if ctx.Err() == nil {
+			_ = unix.Kill(n.Helper, unix.SIGKILL)
+			reap(n.Helper)
+		}
+		n.conn.f.Close()
 		err = &StepError{StepYield, err}
 	}
 	if derr := detach(n.given.Groups); derr != nil {
@@ -32,9 +38,11 @@ func (n *Next) takeOver(ctx context.Context) error {
 // yieldTo makes the helper hand over to the sockets with the number, and
 // returns when it listens no more.
 func yieldTo(ctx context.Context, c *conn, number string, given inheritance) error {
-	if err := c.ask("yield", number); err != nil {
-		return err
+	refused := c.ask("yield", number)
+	if r := (refusal)(""); refused != nil && !errors.As(refused, &r) {
+		return refused
 	}
+	// One that could not steer leaves all the same.
 	// A server's Stop closes its listeners first; what was begun may take long.
 	within := given.Settle + 2*time.Minute
 	m, err := c.hear(ctx, within)

@@ -85,6 +85,8 @@ type order struct {
 	Wait                   bool // the control socket answers with the switch's error
 }
 
+var spun int
+
 type webserver struct {
 	spec    spec
 	retire  atomic.Bool
@@ -122,6 +124,10 @@ func runProgram(s string) error {
 		return errors.New("exits at its start, as it was told to")
 	case "hang":
 		time.Sleep(time.Hour)
+	case "spin":
+		for {
+			spun++
+		}
 	}
 	up := make(chan error, 1)
 	switch {
@@ -138,6 +144,12 @@ func runProgram(s string) error {
 	}
 	if isNext {
 		next.Log = func(e string, a ...any) { logger.With("role", "next").Info(e, a...) }
+		switch p.spec.Fault {
+		case "kill-helper":
+			_ = syscall.Kill(next.Helper, syscall.SIGKILL)
+		case "stop-helper":
+			_ = syscall.Kill(next.Helper, syscall.SIGSTOP)
+		}
 		go func() {
 			err := next.Finish(context.Background(), &p, up)
 			logger.Info("finished", "error", err, "instead", next.Failed)

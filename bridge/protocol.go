@@ -305,6 +305,11 @@ func (c *conn) hear(ctx context.Context, within time.Duration) (message, error) 
 	}
 }
 
+// refusal is what the other process answered with no.
+type refusal string
+
+func (r refusal) Error() string { return string(r) }
+
 // ask says verb and waits for ok.
 func (c *conn) ask(verb, arg string) error {
 	if err := c.say(verb, arg); err != nil {
@@ -315,7 +320,7 @@ func (c *conn) ask(verb, arg string) error {
 	case err != nil:
 		return fmt.Errorf("%s: %w", verb, err)
 	case m.verb == "no":
-		return fmt.Errorf("%s: %s", verb, m.arg)
+		return fmt.Errorf("%s: %w", verb, refusal(m.arg))
 	case m.verb != "ok":
 		return fmt.Errorf("%s: it answers %q", verb, m.verb)
 	}

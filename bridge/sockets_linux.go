@@ -256,7 +256,7 @@ func bridged(skip func(string, netip.AddrPort) bool) (groups []group, ports []ui
 	local = true
 	var bad []error
 	for _, s := range sockets {
-		if !s.listening || s.unix != "" || s.group.UDP && s.clientLike() || skip != nil && skip(s.group.network(), s.group.Addr) {
+		if !s.serves(skip) {
 			continue
 		}
 		local = local && s.group.Addr.Addr().IsLoopback()
@@ -298,7 +298,24 @@ func left(groups []group, ports []uint16) (listening, connections int, again tim
 }
 
 // ownAddresses are this process's, for InPlace: nothing stands in their way.
-func ownAddresses(skip func(string, netip.AddrPort) bool) ([]group, []uint16) {
-	groups, ports, _, _ := bridged(skip)
+func ownAddresses(skip func(string, netip.AddrPort) bool) (groups []group, ports []uint16) {
+	sockets, _ := own()
+	for _, s := range sockets {
+		if !s.serves(skip) {
+			continue
+		}
+		if !s.passed {
+			groups = append(groups, s.group)
+		}
+		if !s.group.UDP {
+			ports = append(ports, s.group.Addr.Port())
+		}
+	}
 	return groups, ports
+}
+
+// serves: it is a server's, with an address, and not skipped.
+func (s socket) serves(skip func(string, netip.AddrPort) bool) bool {
+	return s.listening && s.unix == "" && !(s.group.UDP && s.clientLike()) &&
+		(skip == nil || !skip(s.group.network(), s.group.Addr))
 }

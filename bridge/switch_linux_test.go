@@ -288,13 +288,25 @@ func TestHelperDies(t *testing.T) {
 // TestNextDoesNotComeUp: the process becomes what it was, the helper serving.
 func TestNextDoesNotComeUp(t *testing.T) {
 	t.Parallel()
-	for _, fault := range []string{"hang", "fail"} {
+	for _, fault := range []string{"hang", "spin", "fail"} {
 		t.Run(fault, func(t *testing.T) {
 			t.Parallel()
 			s := startServer(t, impatient)
 			s.order(order{Next: "second", NextFault: fault})
 			s.until("it is what it was", func() bool { return s.who() == s.is("first again") && s.alone() })
 			s.become("second") // it still can
+		})
+	}
+}
+
+// TestHelperFailsNext: the new image serves, whatever becomes of the helper.
+func TestHelperFailsNext(t *testing.T) {
+	for _, fault := range []string{"kill-helper", "stop-helper"} {
+		t.Run(fault, func(t *testing.T) {
+			t.Parallel()
+			s := startServer(t, func(s *spec) { s.Patience = 12 * time.Second })
+			s.order(order{Next: "second", NextFault: fault})
+			s.until("it is the second", func() bool { return s.who() == s.is("second") && s.alone() })
 		})
 	}
 }
