@@ -33,6 +33,8 @@ type updatesDocument struct {
 	Every   float64           `json:"check_interval_seconds,omitempty"` // 0: as the service says
 	Watch   float64           `json:"watch_seconds,omitempty"`
 	Pins    map[string]string `json:"pins,omitempty"`
+	// Folder is where all of updates is kept.
+	Folder string `json:"folder,omitempty"`
 	// Installed is the path of the installed executable, where a slot's runs.
 	Installed string `json:"installed,omitempty"`
 	// Refused is why the executable that should run does not.
@@ -146,6 +148,7 @@ func (u *updates) Document() updatesDocument {
 	p := u.policy.Load()
 	d := updatesDocument{
 		Status: u.updater.Status(), Channel: p.Channel, Every: p.Every.Seconds(), Watch: p.Watch.Seconds(), Pins: p.Pins,
+		Folder: updatesDir(),
 	}
 	if now := boot.Current(); now.Slot != "" || now.Refused != nil {
 		d.Installed = now.Installed

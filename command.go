@@ -20,7 +20,7 @@ import (
 func init() {
 	caddycmd.RegisterCommand(caddycmd.Command{
 		Name:  "evergreen",
-		Usage: "status | report | link | check | audit | apply | rollback | pause | resume | reset-identity | forget",
+		Usage: "status | report | link | check | audit | apply | rollback | pause | resume | slots | promote | reset-identity | forget",
 		Short: "Shows and controls what this Caddy reports, and its updates",
 		Long: `
 Shows and controls the telemetry of a running Caddy, and its updates.
@@ -69,7 +69,7 @@ func addCommands(cmd *cobra.Command) {
   $ caddy evergreen report | less
   $ caddy evergreen link --ttl 7d`
 	cmd.AddCommand(statusCommand(&s), reportCommand(&s), linkCommand(&s), checkCommand(&s), resetCommand(&s), forgetCommand(&s),
-		auditCommand(&s), applyCommand(&s), rollbackCommand(&s), pauseCommand(&s), resumeCommand(&s))
+		auditCommand(&s), applyCommand(&s), rollbackCommand(&s), pauseCommand(&s), resumeCommand(&s), slotsCommand(&s), promoteCommand(&s))
 	cmd.Args = cobra.ArbitraryArgs
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) == 0 {

@@ -226,7 +226,7 @@ func TestCommandHelp(t *testing.T) {
 	if err != nil || !strings.Contains(out, "reset-identity") {
 		t.Errorf("got %q, %v", out, err)
 	}
-	for _, command := range []string{"status", "report", "link", "reset-identity", "forget"} {
+	for _, command := range []string{"status", "report", "link", "slots", "promote", "reset-identity", "forget"} {
 		out, _, err := run("", command, "--help")
 		for _, part := range []string{"Examples:", "caddy evergreen " + command, "--json", "--address", "--config"} {
 			if err != nil || !strings.Contains(out, part) {
