@@ -124,13 +124,12 @@ func init() {
 		}
 		return
 	}
-	if len(os.Args) < 2 || os.Args[1] != "run" || isOff(os.Getenv(Off)) {
+	data, ok := applies(os.Args, os.Getenv)
+	if !ok {
 		state.final = true
 		return
 	}
-	data := dataDir(os.Getenv)
-	// One system call, where nothing was ever updated.
-	if _, err := os.Readlink(filepath.Join(Updates(data), "active")); err != nil {
+	if data == "" {
 		return
 	}
 	root, known, err := TrustedRoot(os.Getenv)
@@ -141,6 +140,20 @@ func init() {
 		state.tried = attempt{data, root}
 		state.process.Refused = start(data, root)
 	}
+}
+
+// applies tells whether this is a process that boot decides about, and in which
+// data directory there is an active slot; "": none so far. Where nothing was ever
+// updated it costs one system call.
+func applies(args []string, env func(string) string) (data string, ok bool) {
+	if len(args) < 2 || args[1] != "run" || isOff(env(Off)) {
+		return "", false
+	}
+	data = dataDir(env)
+	if _, err := os.Readlink(filepath.Join(Updates(data), "active")); err != nil {
+		return "", true
+	}
+	return data, true
 }
 
 func isOff(s string) bool {
