@@ -157,8 +157,11 @@ func applies(args []string, env func(string) string) (data string, ok bool) {
 }
 
 func isOff(s string) bool {
-	s = strings.ToLower(strings.TrimSpace(s))
-	return s == "off" || s == "none"
+	switch strings.ToLower(strings.TrimSpace(s)) {
+	case "off", "none", "0", "false", "no":
+		return true
+	}
+	return false
 }
 
 // Late decides when the first configuration is loaded, before any of it is

@@ -65,9 +65,9 @@ func build(then func() int) (int, error) {
 	}
 	spec := fmt.Sprintf(`evergreen:spec:1:{"caddy":"v2.11.3","plugins":[{"path":"a.example/p","version":"v1.0.0"}],"root":"%x"}`, sha256.Sum256(root))
 	for name, flags := range map[string][]string{
-		p.installed: nil,
-		p.other:     {"-tags=another"},
-		p.service:   {"-ldflags=-X '" + wire.EvergreenPath + "/boot/spec.Build=" + spec + "'"},
+		p.installed: {"-ldflags=-s -w"},
+		p.other:     {"-ldflags=-s -w", "-tags=another"},
+		p.service:   {"-ldflags=-s -w -X '" + wire.EvergreenPath + "/boot/spec.Build=" + spec + "'"},
 	} {
 		out, err := exec.Command("go", append(append([]string{"build", "-o", name}, flags...), "./testdata/server")...).CombinedOutput()
 		if err != nil {
