@@ -197,7 +197,7 @@ func switches(t *testing.T) int {
 
 // TestE2EFailuresUnderLoad: a switch that fails harms no request either.
 func TestE2EFailuresUnderLoad(t *testing.T) {
-	s := startServer(t, func(s *spec) { s.Patience, s.Settle = 12*time.Second, settleRemote })
+	s := startServer(t, func(s *spec) { s.Settle = settleRemote })
 	l := s.load()
 	for _, f := range failures(t) {
 		t.Run(f.name, func(t *testing.T) { s.fail(f) })
@@ -205,7 +205,7 @@ func TestE2EFailuresUnderLoad(t *testing.T) {
 	for _, fault := range []string{"hang", "fail"} {
 		t.Run("next image: "+fault, func(t *testing.T) {
 			before := strings.TrimSuffix(s.who(), fmt.Sprintf(" in %d", s.pid))
-			s.order(order{Next: "failed", NextFault: fault})
+			s.order(order{Next: "failed", NextFault: fault, Patience: 20 * time.Second})
 			s.until("it is what it was", func() bool { return s.who() == s.is(before+" again") && s.alone() })
 		})
 	}

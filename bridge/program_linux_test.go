@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -18,6 +19,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -58,16 +60,16 @@ func TestMain(m *testing.M) {
 
 // spec of the program, JSON in its environment.
 type spec struct {
-	Plain            string // address of cleartext HTTP/1.1
-	Secure           string // of TLS, and of QUIC
-	Control          string // path of a Unix socket, which takes orders
-	MPTCP            bool
-	Passed           int    // number of a descriptor to accept cleartext HTTP from, as systemd passes one
-	Image            string // what /who answers: which executable this plays
-	Fault            string // what goes wrong in this image
-	Patience, Settle time.Duration
-	Self             string // this executable, where there is no /proc to ask
-	Log              string
+	Plain   string // address of cleartext HTTP/1.1
+	Secure  string // of TLS, and of QUIC
+	Control string // path of a Unix socket, which takes orders
+	MPTCP   bool
+	Passed  int    // number of a descriptor to accept cleartext HTTP from, as systemd passes one
+	Image   string // what /who answers: which executable this plays
+	Fault   string // what goes wrong in this image
+	Settle  time.Duration
+	Self    string // this executable, where there is no /proc to ask
+	Log     string
 }
 
 // order is what the control socket takes: a switch, and what to do at a step.
@@ -79,8 +81,9 @@ type order struct {
 	NoBack                 bool
 	Unhealthy              bool
 	Grace                  time.Duration
-	At                     Step   // when this step is done …
-	Do                     string // … kill-helper, stop-helper, kill-self, exit, reload
+	Patience               time.Duration // for what does not come up; 0: the default
+	At                     Step          // when this step is done …
+	Do                     string        // … kill-helper, stop-helper, kill-self, exit, reload
 	InPlace                bool
 	Wait                   bool // the control socket answers with the switch's error
 }
@@ -148,7 +151,7 @@ func runProgram(s string) error {
 		case "kill-helper":
 			_ = syscall.Kill(next.Helper, syscall.SIGKILL)
 		case "stop-helper":
-			_ = syscall.Kill(next.Helper, syscall.SIGSTOP)
+			halt(next.Helper)
 		}
 		go func() {
 			err := next.Finish(context.Background(), &p, up)
@@ -223,7 +226,7 @@ func (p *webserver) become(o order, logger *slog.Logger) error {
 		Helper:   Command{Path: or(o.Helper, self), Args: []string{"helper"}, Env: with("helper of "+o.Next, o.HelperFault)},
 		Next:     Command{Path: or(o.Path, self), Args: os.Args, Env: with(o.Next, o.NextFault)},
 		Server:   p,
-		Patience: p.spec.Patience,
+		Patience: o.Patience,
 		Settle:   p.spec.Settle,
 		Grace:    o.Grace,
 		Healthy: func(_ context.Context, pid int) error {
@@ -245,7 +248,7 @@ func (p *webserver) become(o order, logger *slog.Logger) error {
 					time.Sleep(time.Millisecond)
 				}
 			case "stop-helper":
-				_ = syscall.Kill(int(helper.Load()), syscall.SIGSTOP)
+				halt(int(helper.Load()))
 			case "kill-self":
 				_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 				time.Sleep(time.Hour)
@@ -268,6 +271,19 @@ func (p *webserver) become(o order, logger *slog.Logger) error {
 		return InPlace(context.Background(), opts)
 	}
 	return Switch(context.Background(), opts)
+}
+
+// halt stops a process, and waits until the last of its threads has.
+func halt(pid int) {
+	_ = syscall.Kill(pid, syscall.SIGSTOP)
+	for stopped := false; !stopped; time.Sleep(time.Millisecond) {
+		stopped = true
+		tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+		for _, t := range tasks {
+			b, err := os.ReadFile(t)
+			stopped = stopped && (err != nil || bytes.Contains(b, []byte(") T ")))
+		}
+	}
 }
 
 func (p *webserver) Retire(on bool) { p.retire.Store(on) }

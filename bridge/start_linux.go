@@ -143,7 +143,9 @@ func (h *child) obituary(err error) error {
 	select {
 	case <-h.exited:
 	default: // it may just have closed its end
-		if !h.gone() || !h.ended(context.Background(), time.Second) {
+		closed := h.gone()
+		_ = h.held(func(fd int) { closed = closed || hungUp(fd) })
+		if !closed || !h.ended(context.Background(), time.Second) {
 			return err
 		}
 	}
