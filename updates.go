@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"slices"
 	"sync"
@@ -48,7 +49,7 @@ func newUpdates(p updatesPolicy) (*updates, error) {
 	u.gauges.u = u
 	u.observer = observer{changed: make(chan struct{}, 1), settled: settled}
 	var err error
-	if u.watching, err = newWatching(u.dir); err != nil {
+	if u.watching, err = newWatching(u.dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		u.log.Warn("what is usual for this server is not known, and learnt anew", zap.Error(err))
 	}
 	u.updater, err = updater.New(updater.Config{
