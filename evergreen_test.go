@@ -35,6 +35,7 @@ func TestMain(m *testing.M) {
 	}
 	for k, v := range map[string]string{
 		"HOME": dir, "XDG_DATA_HOME": dir, "XDG_CONFIG_HOME": dir, "EVERGREEN_TELEMETRY": "", "DO_NOT_TRACK": "", "EVERGREEN_ENDPOINT": "",
+		"EVERGREEN_UPDATES": "", "EVERGREEN_UPDATES_SERVER": "", "EVERGREEN_ROOT": "",
 	} {
 		if err := os.Setenv(k, v); err != nil {
 			panic(err)
