@@ -35,6 +35,7 @@ type updates struct {
 	watching  *watching
 	observer  observer
 	committed atomic.Bool // to a switch: this process becomes another executable
+	orphaned  atomic.Bool // no configuration uses it any more
 
 	mu     sync.Mutex
 	apps   []*App // started ones; the newest, whose policy holds, is last
@@ -144,13 +145,12 @@ func (u *updates) Destruct() error {
 	if u.committed.Load() {
 		// It is the updater that ends Caddy's apps, to become another executable.
 		// If that fails, the same configuration is loaded again, and its updater
-		// begins when this one has ended.
+		// begins when this one has written down how it went, and has ended.
 		processes.LoadOrStore(formerKey{}, former{done})
-	}
-	cancel()
-	if u.committed.Load() {
+		u.orphaned.Store(true)
 		return nil
 	}
+	cancel()
 	select {
 	case <-done:
 		return nil

@@ -13,8 +13,7 @@ import (
 // switchTo makes this process another executable. commit is called last before
 // the point of no return.
 func (u *updates) switchTo(ctx context.Context, to updater.Destination, commit func() error) error {
-	defer u.committed.Store(false)
-	return switchTo(ctx, switchTarget{Executable: to.Path, Slot: to.Slot}, switchOptions{
+	err := switchTo(ctx, switchTarget{Executable: to.Path, Slot: to.Slot}, switchOptions{
 		Log: u.log,
 		Before: func() error {
 			if err := u.watching.save(); err != nil {
@@ -29,6 +28,25 @@ func (u *updates) switchTo(ctx context.Context, to updater.Destination, commit f
 			return nil
 		},
 	})
+	u.committed.Store(false)
+	if u.orphaned.Load() {
+		go u.endOrphan()
+	}
+	return err
+}
+
+// endOrphan ends an updater whose configurations are gone, when it has written
+// down how the switch went that ended them.
+func (u *updates) endOrphan() {
+	_ = guard("end updates", func() error {
+		for until := time.Now().Add(endTime); u.updater.Status().State == updater.Switching && time.Now().Before(until); {
+			time.Sleep(20 * time.Millisecond)
+		}
+		return nil
+	})
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.cancel()
 }
 
 // watch judges the executable that runs on trial.
