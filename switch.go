@@ -43,6 +43,8 @@ type switchOptions struct {
 	Grace time.Duration
 	// Settle is how long what is on its way is given to arrive; 0 is the bridge's.
 	Settle time.Duration
+	// Rough: without a helper, whatever can be had: what serves must go at once.
+	Rough bool
 	// Before is called when the servers have stopped, and nothing is left to do
 	// but to stop Caddy's other apps, which ends the reporter and the updater,
 	// and exec. An error gives the switch up.

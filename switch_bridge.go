@@ -48,7 +48,11 @@ func cross(ctx context.Context, to switchTarget, next *nextStart, o switchOption
 		},
 	}
 	guarded := boot.EnvGuarded(to.Slot, was.Installed, patience+backMargin, self, was.Slot)
-	if gap := bridge.Supported(); gap != nil {
+	gap := bridge.Supported()
+	if o.Rough && gap == nil {
+		gap = errors.New("what runs now is worse than that")
+	}
+	if gap != nil {
 		o.Log.Warn("switching without a helper: new connections are refused for as long as Caddy takes to start", zap.Error(gap))
 		options.Next.Env = next.environ(guarded, leftOver{})
 		return bridge.InPlace(inner, options)

@@ -13,8 +13,8 @@ import (
 // switchTo makes this process another executable. commit is called last before
 // the point of no return.
 func (u *updates) switchTo(ctx context.Context, to updater.Destination, commit func() error) error {
-	err := switchTo(ctx, switchTarget{Executable: to.Path, Slot: to.Slot}, switchOptions{
-		Log: u.log,
+	o := switchOptions{
+		Log: u.log, Rough: to.Rough,
 		Before: func() error {
 			if err := u.watching.save(); err != nil {
 				u.log.Warn("what runs next will be judged by an older baseline", zap.Error(err))
@@ -27,13 +27,20 @@ func (u *updates) switchTo(ctx context.Context, to updater.Destination, commit f
 			u.committed.Store(true)
 			return nil
 		},
-	})
+	}
+	if to.Rough {
+		o.Grace = roughGrace
+	}
+	err := switchTo(ctx, switchTarget{Executable: to.Path, Slot: to.Slot}, o)
 	u.committed.Store(false)
 	if u.orphaned.Load() {
 		go u.endOrphan()
 	}
 	return err
 }
+
+// roughGrace is what connections of an executable that does harm are given.
+const roughGrace = 5 * time.Second
 
 // endOrphan ends an updater whose configurations are gone, when it has written
 // down how the switch went that ended them.
