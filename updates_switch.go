@@ -2,6 +2,7 @@ package evergreen
 
 import (
 	"context"
+	"os"
 	"sync/atomic"
 	"time"
 
@@ -27,6 +28,11 @@ func (u *updates) switchTo(ctx context.Context, to updater.Destination, commit f
 			u.committed.Store(true)
 			return nil
 		},
+	}
+	if unit := notRestarted(os.DirFS("/")); unit != "" && !to.Back {
+		u.once("restart", func() {
+			u.log.Warn("nobody starts Caddy again if the update crashes while it is watched: give the unit Restart=on-failure, as in docs/updates.md", zap.String("unit", unit))
+		})
 	}
 	if to.Rough {
 		o.Grace = roughGrace
