@@ -160,6 +160,7 @@ func (u *updates) Document() updatesDocument {
 	if d.Notify == "" {
 		d.Notify = p.Notify
 	}
+	d.Since, d.LastCheck, d.NextCheck = utc(d.Since), utc(d.LastCheck), utc(d.NextCheck)
 	return d
 }
 
