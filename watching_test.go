@@ -3,8 +3,11 @@ package evergreen
 import (
 	"context"
 	"crypto/tls"
+	"io"
+	"log"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -197,4 +200,76 @@ func TestSelfCheck(t *testing.T) {
 	}
 	cancel()
 	check.run(ctx) // returns
+}
+
+// Without telemetry the same is counted of HTTP/1 and HTTP/2, and nothing is in
+// the way of what handlers do.
+func TestWatchingAlone(t *testing.T) {
+	tally := watch.NewTally(1)
+	work := map[string]http.HandlerFunc{
+		"/ok":     func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "fine") },
+		"/silent": func(http.ResponseWriter, *http.Request) {},
+		"/error":  func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) },
+		"/early": func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusEarlyHints)
+			w.WriteHeader(http.StatusTeapot)
+		},
+		"/panic":  func(http.ResponseWriter, *http.Request) { panic("as the test asked") },
+		"/abort":  func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+		"/flush":  func(w http.ResponseWriter, _ *http.Request) { w.(http.Flusher).Flush(); panic("late") },
+		"/copied": func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, strings.NewReader("fine")) },
+		"/hijack": func(w http.ResponseWriter, _ *http.Request) {
+			h, ok := w.(http.Hijacker)
+			if !ok {
+				w.WriteHeader(http.StatusNotImplemented)
+				return
+			}
+			if conn, _, err := h.Hijack(); err == nil {
+				_, _ = conn.Write([]byte("HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n"))
+				conn.Close()
+			}
+		},
+	}
+	h := &aloneHandler{func() *watch.Tally { return tally }, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { work[r.URL.Path](w, r) })}
+	want := watch.Counts{}
+	for _, http2 := range []bool{false, true} {
+		s := httptest.NewUnstartedServer(h)
+		s.Config.ErrorLog = log.New(io.Discard, "", 0)
+		s.EnableHTTP2 = http2
+		s.StartTLS()
+		defer s.Close()
+		for path, status := range map[string]int{
+			"/ok": 200, "/silent": 200, "/error": 502, "/early": 418, "/copied": 200, "/hijack": 204, "/panic": 0, "/abort": 0, "/flush": 200,
+		} {
+			want.Begun, want.Answered = want.Begun+1, want.Answered+1
+			if http2 && path == "/hijack" {
+				status = 501
+			}
+			if status >= 500 {
+				want.Errors++
+			}
+			if path == "/panic" {
+				want.Errors++
+			}
+			if path == "/panic" || path == "/flush" {
+				want.Panics++
+			}
+			resp, err := s.Client().Post(s.URL+path, "", nil) // what is not sent twice
+			if err != nil {
+				if status != 0 {
+					t.Errorf("%s: %v", path, err)
+				}
+				continue
+			}
+			resp.Body.Close()
+			if resp.StatusCode != status {
+				t.Errorf("%s is answered with %d, want %d", path, resp.StatusCode, status)
+			}
+		}
+	}
+	got := tally.Sample(time.Time{}, watch.Memory{}).Total
+	got.Slow = want.Slow // the machine's affair
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("counts (-want +got):\n%s", d)
+	}
 }
