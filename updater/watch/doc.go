@@ -28,7 +28,8 @@
 // whole watch, the other as drawn anew every two and a half minutes, so that a
 // server that is used to outages of a minute still shows one that stays. The
 // baseline that explains what was seen best is the one that counts: the last
-// hour's, or that of this hour on days before.
+// hour's, that of this hour on days before, or that of all hours, each with the spread that
+// was estimated and with three times as much.
 //
 // Harm must be worth the name too: [Harmful] rates differ from the baseline's by
 // more than a threshold, and bad events must have been seen in several seconds,

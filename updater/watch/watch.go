@@ -58,7 +58,7 @@ func (b *Baseline) Watch(start Sample) *Watch {
 
 	at := start.Time.Unix()
 	all := pool(at, lately, w.usual.Hours[:]...)
-	w.total = newGroup(&all, w.usual.cells(start.Time), &totalErrors, &totalPanics, &totalLatency)
+	w.total = newGroup(&all, append(w.usual.cells(start.Time), all), &totalErrors, &totalPanics, &totalLatency)
 	h := &w.usual.Handshakes
 	w.shakes = newTest(&handshakes, beliefs(&h[0], h[:], 0, false)...)
 	return w
