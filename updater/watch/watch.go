@@ -172,12 +172,19 @@ func (w *Watch) fewer(completed uint64, now time.Time) bool {
 		if len(h.Series) > 0 && h.Series[0] != nil {
 			failed = h.Series[0].K
 		}
-		if h.N >= enough && float64(completed) > 0.7*(h.N-failed)/h.T*minutes {
+		if h.N < enough {
+			continue
+		}
+		expected := (h.N - failed) / h.T * minutes
+		if expected < expectedShakes || float64(completed) > 0.5*expected {
 			return false
 		}
 	}
 	return true
 }
+
+// expectedShakes must be expected to say that there are fewer.
+const expectedShakes = 20
 
 // late is what was counted since settling was over.
 func (w *Watch) late(now, settled Counts) Counts {
