@@ -91,6 +91,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	}
 	if !a.prepare() {
 		a.prepareSwitch()
+		a.countForUpdates()
 		return nil
 	}
 	a.try("read the configuration", "facts about the configuration are missing", func() (err error) {

@@ -88,7 +88,7 @@ func (u *updates) enter(a *App) {
 	u.apps = append(u.apps, a)
 	u.loads.Add(1)
 	u.apply()
-	u.watching.count(currentProcess())
+	u.watching.count(currentProcess(), a.updates.Off == "" && a.updates.Notify == "")
 	if u.cancel != nil || a.updates.Off != "" {
 		return
 	}

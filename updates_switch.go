@@ -64,7 +64,7 @@ func (u *updates) endOrphan() {
 
 // watch judges the executable that runs on trial.
 func (u *updates) watch(ctx context.Context, _ updater.Candidate) (harm string, err error) {
-	u.watching.count(currentProcess())
+	u.watching.count(currentProcess(), true)
 	u.observer.judge(true)
 	defer u.observer.judge(false)
 	return u.watching.watch(ctx, u.policy.Load().Watch)

@@ -3,6 +3,7 @@ package evergreen
 import (
 	"context"
 	"net/http"
+	"os"
 	"path/filepath"
 	"sync/atomic"
 	"time"
@@ -18,6 +19,8 @@ import (
 type watching struct {
 	baseline *watch.Baseline
 	tally    *watch.Tally
+	dir      string
+	on       atomic.Bool  // updates are installed: it is worth counting
 	judging  atomic.Int32 // watches that are going on
 }
 
@@ -25,15 +28,24 @@ type watching struct {
 // The error says why there is none yet; watching works without.
 func newWatching(dir string) (*watching, error) {
 	b, err := watch.Open(filepath.Join(dir, "baseline.json"))
-	return &watching{baseline: b, tally: watch.NewTally(b.Seed())}, err
+	return &watching{dir: dir, baseline: b, tally: watch.NewTally(b.Seed())}, err
 }
 
-// count has the requests and handshakes that p sees counted from now on. It may
-// be called often.
-func (w *watching) count(p *process) {
+// count has the requests and handshakes that p sees counted from now on, or not.
+// It may be called often. Without telemetry there is no p: see countAlone.
+func (w *watching) count(p *process, on bool) {
+	w.on.Store(on)
 	if p != nil {
-		p.tally.Store(w.tally)
+		p.tally.Store(w.counting())
 	}
+}
+
+// counting is where to count, or nil.
+func (w *watching) counting() *watch.Tally {
+	if w.on.Load() {
+		return w.tally
+	}
+	return nil
 }
 
 func (w *watching) sample() watch.Sample { return w.tally.Sample(time.Now(), watch.ReadMemory()) }
@@ -53,7 +65,7 @@ func (w *watching) observe(ctx context.Context) {
 	saved := time.Now()
 	for {
 		err := guard("keep what is usual", func() error {
-			if w.judging.Load() > 0 {
+			if w.judging.Load() > 0 || !w.on.Load() {
 				return nil // after the gap it begins anew
 			}
 			w.baseline.Observe(w.sample())
@@ -75,7 +87,12 @@ func (w *watching) observe(ctx context.Context) {
 }
 
 // save keeps the baseline for the next process. It is called before a switch.
-func (w *watching) save() error { return w.baseline.Save() }
+func (w *watching) save() error {
+	if err := os.MkdirAll(w.dir, 0o755); err != nil {
+		return err
+	}
+	return w.baseline.Save()
+}
 
 // watch judges this process for a time; 0 is watch.Length. harm is a sentence;
 // "" is that there was none. The error is ctx's, or that of a panic.

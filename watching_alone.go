@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
 
 	"github.com/caddy-evergreen/evergreen/updater/watch"
 )
@@ -19,6 +20,23 @@ import (
 // here, and only that: how many answers of each site slot began how late, how many of
 // them with 5xx, and how many handlers panicked. HTTP/3 and handshakes are not
 // seen, as that takes modules of ours in the configuration.
+
+// countForUpdates counts where the recorder does not.
+func (a *App) countForUpdates() {
+	if a.updating == nil || a.updates.Notify != "" {
+		return
+	}
+	err := guard("count for updates", func() error {
+		v, err := a.ctx.AppIfConfigured("http")
+		if err == nil {
+			countAlone(v.(*caddyhttp.App), a.updating.watching.counting)
+		}
+		return nil // Caddy reports what is wrong with the app
+	})
+	if err != nil {
+		a.log.Warn("an update will be judged by listeners, memory and crashes alone", zap.Error(err))
+	}
+}
 
 // countAlone has the requests of an http app's servers counted, before they
 // start. tally may give nil: then requests only pass.

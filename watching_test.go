@@ -3,16 +3,19 @@ package evergreen
 import (
 	"context"
 	"crypto/tls"
+	"fmt"
 	"io"
 	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
@@ -33,7 +36,7 @@ func TestWatchingCounts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.count(currentProcess())
+	w.count(currentProcess(), true)
 	for _, protocol := range []string{"plain", "http/1.1", "http/2", "http/3"} {
 		cl, end := client(t, protocol)
 		get(t, cl, "GET", s.url(protocol, "/ok"), nil)
@@ -123,7 +126,7 @@ func TestWatchingFindsHarm(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.count(currentProcess())
+	w.count(currentProcess(), true)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	go func() {
@@ -157,7 +160,7 @@ func TestSelfCheck(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.count(currentProcess())
+	w.count(currentProcess(), true)
 	listeners := liveListeners()
 	if want := []string{"tcp/127.0.0.1:" + s.http, "tcp/127.0.0.1:" + s.https}; !cmp.Equal(want, listeners, cmpopts.SortSlices(func(a, b string) bool { return a < b })) {
 		t.Errorf("listeners %v, want %v", listeners, want)
@@ -271,5 +274,47 @@ func TestWatchingAlone(t *testing.T) {
 	got.Slow = want.Slow // the machine's affair
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("counts (-want +got):\n%s", d)
+	}
+}
+
+// Where updates are installed, requests are counted for them whether telemetry
+// is on or off; where they are only told of, they are not.
+func TestWatchingInCaddy(t *testing.T) {
+	root := filepath.Join(t.TempDir(), "root.json")
+	if err := os.WriteFile(root, []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		telemetry, mode string
+		want            watch.Counts
+	}{
+		"telemetry on, installed":  {"on", "install", watch.Counts{Begun: 3, Answered: 3, Errors: 1}},
+		"telemetry off, installed": {"off", "install", watch.Counts{Begun: 3, Answered: 3, Errors: 1}},
+		"telemetry on, told of":    {"on", "notify", watch.Counts{}},
+		"telemetry off, told of":   {"off", "notify", watch.Counts{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if err := os.RemoveAll(filepath.Join(caddy.AppDataDir(), "evergreen")); err != nil {
+				t.Fatal(err)
+			}
+			nobody := "http://127.0.0.1:" + freePort(t)
+			s, conf := newSite(t, fmt.Sprintf("evergreen {\n telemetry %s\n endpoint %s\n updates all %s {\n server %s\n root %s\n }\n}", c.telemetry, nobody, c.mode, nobody, root),
+				"respond /ok fine\nerror /error 500")
+			mustLoad(t, conf)
+			u := currentUpdates()
+			if u == nil {
+				t.Fatal("there are no updates")
+			}
+			for protocol, path := range map[string]string{"plain": "/ok", "http/1.1": "/ok", "http/2": "/error"} {
+				cl, end := client(t, protocol)
+				get(t, cl, "GET", s.url(protocol, path), nil)
+				end()
+			}
+			eventually(t, "requests are counted", func() bool {
+				got := u.watching.sample().Total
+				got.Slow = c.want.Slow // the machine's affair
+				return got == c.want
+			})
+		})
 	}
 }
