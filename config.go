@@ -31,7 +31,9 @@ var DefaultEndpoint string
 // before EVERGREEN_ENDPOINT, and that before the build's DefaultEndpoint.
 type Config struct {
 	// Telemetry is "on" (the default) or "off". Off means that nothing is
-	// recorded, written or sent, and Caddy's servers are left untouched.
+	// recorded, written or sent. Where updates are not installed either,
+	// Caddy's servers are left untouched; else requests are counted to judge
+	// updates by, on this machine and for nothing else.
 	Telemetry string `json:"telemetry,omitempty"`
 
 	// Endpoint is the service's base URL.

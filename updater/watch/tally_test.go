@@ -99,3 +99,32 @@ func BenchmarkTally(b *testing.B) {
 		}
 	})
 }
+
+// A look while each slot has requests and errors, and a minute added to what is usual.
+func BenchmarkWatch(b *testing.B) {
+	w := newWorld(b, 6)
+	var loads []load
+	for slot := range Sites {
+		loads = append(loads, load{slot: slot, perSecond: 5, fails: 0.02, slow: 0.1})
+	}
+	baseline := w.baseline(2, loads...)
+	b.Run("look", func(b *testing.B) {
+		watch := baseline.Watch(w.sample())
+		w.pass(time.Second, loads...)
+		s := w.sample()
+		b.ReportAllocs()
+		for b.Loop() {
+			s.Time = s.Time.Add(time.Second)
+			if v := watch.Look(s); v.Harm != "" {
+				b.Fatal(v.Harm)
+			}
+		}
+	})
+	b.Run("observe", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			w.now = w.now.Add(time.Minute)
+			baseline.Observe(w.sample())
+		}
+	})
+}

@@ -4,9 +4,12 @@ package selfupdate
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -142,4 +145,59 @@ func sizeOf(t *testing.T, c *testbed.Caddy) int64 {
 		t.Fatal(filepath.Base(slot), err)
 	}
 	return info.Size()
+}
+
+// TestFiguresInit has Go's runtime tell how long the packages of ours that do
+// something when a process starts take for it, in `caddy run` without a slot; and
+// compares how long such a process lives, which finds no configuration, with one whose
+// active slot it becomes first.
+func TestFiguresInit(t *testing.T) {
+	s := theUpdates(t)
+	c := loaded(t, testbed.Launch{}, s.oldWithPlugins(t), installs, "GODEBUG=inittrace=1")
+	if err := c.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	times := map[string][]float64{}
+	life := func() float64 {
+		began := time.Now()
+		_, err := c.Command(t.Context(), "run", "--config", filepath.Join(c.Dir, "there-is-none.json"))
+		took := time.Since(began)
+		if err == nil {
+			t.Fatal("Caddy runs without a configuration")
+		}
+		for _, m := range initTrace.FindAllStringSubmatch(err.Error(), -1) {
+			ms, _ := strconv.ParseFloat(m[2], 64)
+			times[m[1]] = append(times[m[1]], ms)
+		}
+		return float64(took.Microseconds()) / 1000
+	}
+	var without, with []float64
+	for range 20 {
+		without = append(without, life())
+	}
+	for _, name := range slices.Sorted(maps.Keys(times)) {
+		t.Logf("init of %s: %.3f ms by the clock, median of %d", name, median(times[name]), len(times[name]))
+	}
+	if err := c.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	do(t, c, "apply")
+	if o := ended(t, c, began); o.State != updater.Healthy {
+		t.Fatalf("the update ended as %s: %s", o.State, o.Why)
+	}
+	if err := c.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // each takes one of the slot's tries
+		with = append(with, life())
+	}
+	t.Logf("a process that finds no configuration lives %.1f ms without a slot, and %.1f ms with one that it verifies and becomes", median(without), median(with))
+}
+
+var initTrace = regexp.MustCompile(`(?m)^init (github\.com/caddy-evergreen/evergreen\S*) @\S+ ms, (\S+) ms clock`)
+
+func median(all []float64) float64 {
+	all = slices.Sorted(slices.Values(all))
+	return all[len(all)/2]
 }
