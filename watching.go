@@ -107,7 +107,7 @@ func (w *watching) watch(ctx context.Context, length time.Duration) (harm string
 	w.judging.Add(1)
 	defer w.judging.Add(-1)
 	err = guard("watch", func() error {
-		v, err := w.baseline.Watch(w.sample()).Run(ctx, length, w.sample, check.found)
+		v, err := w.baseline.Watch(w.sample(), length).Run(ctx, w.sample, check.found)
 		harm = v.Harm
 		return err
 	})

@@ -86,6 +86,7 @@ func (b *Baseline) Observe(s Sample) {
 		return // too early: it stays in the next minute
 	}
 	b.last = s
+	b.data.remember(s)
 	if d := s.Time.Sub(last.Time); last.Time.IsZero() || d < 0 || d > mostMinute {
 		return
 	}
@@ -115,7 +116,12 @@ func (b *Baseline) Observe(s Sample) {
 		site.Recent.add(at, recently, c.Answered, k)
 		d.Sites[i] = site
 	}
-	if day := at / 86400; d.MemoryDay[hour] != day {
+}
+
+// remember keeps the most memory that there was, also of a process's first sample.
+func (d *data) remember(s Sample) {
+	day, hour := s.Time.Unix()/86400, s.Time.UTC().Hour()
+	if d.MemoryDay[hour] != day {
 		d.MemoryDay[hour] = day
 		d.Memory[hour] -= d.Memory[hour] / 16
 	}

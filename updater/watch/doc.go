@@ -24,9 +24,11 @@
 // sequential probability ratio test (Robbins 1970), and exact at any traffic.
 // There is no correction for looking every second, and none is needed.
 //
-// E is the mean of two such ratios: one takes the rate as drawn once for the
-// whole watch, the other as drawn anew every two and a half minutes, so that a
-// server that is used to outages of a minute still shows one that stays. The
+// E is the mean of three. The first takes the rate as drawn once for the
+// whole watch, the second as drawn anew every two and a half minutes, so that a
+// server that is used to outages of a minute still shows one that stays. The third is the
+// mean over sixty times when harm may have begun, of which each
+// begins at 1 then: what is good at first and bad later is found as soon. The
 // baseline that explains what was seen best is the one that counts: the last
 // hour's, that of this hour on days before, or that of all hours, each with the spread that
 // was estimated and with three times as much.

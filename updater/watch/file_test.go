@@ -77,7 +77,7 @@ func TestUnusable(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), c.says) {
 				t.Fatalf("%v, want an error that says %q", err, c.says)
 			}
-			if v := b.Watch(Sample{Time: time.Unix(1e9, 0)}).Look(Sample{Time: time.Unix(1e9+600, 0)}); v.Harm != "" {
+			if v := b.Watch(Sample{Time: time.Unix(1e9, 0)}, Length).Look(Sample{Time: time.Unix(1e9+600, 0)}); v.Harm != "" {
 				t.Error(v.Harm)
 			}
 			if err := b.Save(); err != nil { // a new one takes its place

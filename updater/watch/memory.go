@@ -1,8 +1,6 @@
 package watch
 
 import (
-	"math"
-	"slices"
 	"time"
 )
 
@@ -11,27 +9,40 @@ import (
 // A process that has as good as all of the memory there is: more than nine
 // tenths of the limit, where the executable before never had more than six.
 //
-// A process that grows without end: the least memory in each of [memoryBlocks]
+// A process that grows without end: the least memory in each of eleven
 // successive stretches of time is more than in the one before. Garbage
 // collection makes memory a saw; the lowest points of its teeth rise only if
-// what is kept does. If the process does not grow, any order of the
-// stretches is as likely as any other, so that this one has the probability
-// 1/memoryBlocks!, which is the test's share of α. Caches of a process that
+// what is kept does. If the process does not grow, any order of the stretches is
+// as likely as any other, so that this one has the probability 1/11!, which is
+// below the test's share of α for all that a watch looks at together. Caches of a process that
 // has just started grow too: so it must have half as much again as the
 // executable before ever had, and 64 MiB more, and, going on like this, reach
-// the limit within an hour. Without a known limit it must have three times as
-// much, and 256 MiB more.
+// the limit soon: that depends on how long the stretches are, see scales. Without a known
+// limit it must have three times as much, and 256 MiB more.
 const (
-	memoryBlocks = 8 // 1/8! is 0.25 × memoryAlpha
-	memoryBlock  = 20 * time.Second
+	memoryBlocks = 11
 	mebibyte     = 1 << 20
 )
 
+// scales are the lengths of stretches of time, and how soon growth that is seen by
+// them must fill the memory to be harm.
+var scales = [...]struct{ block, fills time.Duration }{
+	{time.Second, 5 * time.Minute}, // so that what eats memory is found before it is eaten
+	{5 * time.Second, 20 * time.Minute},
+	{20 * time.Second, time.Hour},
+}
+
 // A memoryTest is fed one look after the other.
 type memoryTest struct {
-	usual uint64 // the most the executable before had; 0: unknown
-	start time.Time
-	least []uint64 // in each stretch that is over, and in the one now
+	usual  uint64 // the most the executable before had; 0: unknown
+	start  time.Time
+	blocks [len(scales)]blocks
+}
+
+// blocks are the least memory in the last stretches of time of one scale.
+type blocks struct {
+	least []uint64 // oldest first; the last one is not over
+	now   int64    // its number
 }
 
 func (t *memoryTest) look(now time.Time, m Memory) (harm Verdict, yes bool) {
@@ -44,37 +55,45 @@ func (t *memoryTest) look(now time.Time, m Memory) (harm Verdict, yes bool) {
 	if m.Limit > 0 && float64(m.Resident) > 0.9*float64(m.Limit) && float64(t.usual) < 0.6*float64(m.Limit) {
 		return Verdict{Test: "memory", Harm: sentenceFull(m, t.usual), P: memoryAlpha}, true
 	}
-	block := int(now.Sub(t.start) / memoryBlock)
-	if block < 0 {
-		return harm, false
+	for i, scale := range scales {
+		over := t.blocks[i].add(int64(now.Sub(t.start)/scale.block), m.Resident)
+		if !rising(over) {
+			continue
+		}
+		last := over[len(over)-1]
+		perSecond := float64(last-over[0]) / (float64(len(over)-1) * scale.block.Seconds())
+		usual, now := float64(t.usual), float64(last)
+		if m.Limit == 0 && (now < 3*usual || now < usual+256*mebibyte) ||
+			m.Limit > 0 && (now < 1.5*usual || now < usual+64*mebibyte || now+perSecond*scale.fills.Seconds() < float64(m.Limit)) {
+			continue
+		}
+		return Verdict{Test: "memory", Harm: sentenceGrowing(last, perSecond, m, t.usual), P: memoryAlpha}, true
 	}
-	for len(t.least) <= min(block, 10_000) {
-		t.least = append(t.least, math.MaxUint64)
+	return harm, false
+}
+
+// add returns the stretches that are over, the last of them.
+func (b *blocks) add(number int64, resident uint64) []uint64 {
+	if len(b.least) == 0 || number != b.now {
+		if number != b.now+1 {
+			b.least = nil // looks came late: they begin anew
+		}
+		if len(b.least) > memoryBlocks {
+			b.least = append(b.least[:0], b.least[1:]...)
+		}
+		b.least, b.now = append(b.least, resident), number
 	}
-	last := len(t.least) - 1
-	t.least[last] = min(t.least[last], m.Resident)
-	over := t.least[:last]
-	if len(over) < memoryBlocks {
-		return harm, false
-	}
-	over = over[len(over)-memoryBlocks:]
-	if slices.Contains(over, math.MaxUint64) { // looks came late
-		return harm, false
-	}
+	last := len(b.least) - 1
+	b.least[last] = min(b.least[last], resident)
+	return b.least[:last]
+}
+
+// rising reports whether there are enough stretches, each with more than the one before.
+func rising(over []uint64) bool {
 	for i := 1; i < len(over); i++ {
 		if over[i] <= over[i-1] {
-			return harm, false
+			return false
 		}
 	}
-	usual, now2 := float64(t.usual), float64(over[len(over)-1])
-	perSecond := (now2 - float64(over[0])) / ((memoryBlocks - 1) * memoryBlock.Seconds())
-	switch {
-	case m.Limit == 0:
-		if now2 < 3*usual || now2 < usual+256*mebibyte {
-			return harm, false
-		}
-	case now2 < 1.5*usual || now2 < usual+64*mebibyte || now2+3600*perSecond < float64(m.Limit):
-		return harm, false
-	}
-	return Verdict{Test: "memory", Harm: sentenceGrowing(over[len(over)-1], perSecond, m, t.usual), P: memoryAlpha}, true
+	return len(over) >= memoryBlocks
 }

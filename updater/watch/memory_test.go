@@ -17,7 +17,8 @@ func TestMemory(t *testing.T) {
 	}{
 		"steady":                                  {80 * mib, 1024 * mib, func(s int) uint64 { return 70*mib + saw(s) }, ""},
 		"leaks a mebibyte a second":               {80 * mib, 1024 * mib, func(s int) uint64 { return uint64(40+s)*mib + saw(s) }, "memory grows by 60 MiB a minute"},
-		"leaks, with no limit":                    {80 * mib, 0, func(s int) uint64 { return uint64(40+2*s)*mib + saw(s) }, "memory grows by 120 MiB a minute"},
+		"leaks, with no limit":                    {80 * mib, 0, func(s int) uint64 { return uint64(40+2*s)*mib + saw(s) }, "memory grows by 12"},
+		"eats memory, with little usual":          {80 * mib, 24 << 30, func(s int) uint64 { return uint64(40+200*max(0, s-20)) * mib }, "memory grows by 12,000 MiB a minute"},
 		"leaks at once":                           {80 * mib, 1024 * mib, func(s int) uint64 { return uint64(min(1000, 40+100*s)) * mib }, "memory 940 MiB of the 1,024 MiB that it may have"},
 		"fills caches to the usual":               {400 * mib, 1024 * mib, func(s int) uint64 { return uint64(40+s/2) * mib }, ""},
 		"leaks so little that it does not matter": {80 * mib, 64 << 30, func(s int) uint64 { return uint64(40+s) * mib }, ""},
@@ -46,8 +47,12 @@ func TestMemory(t *testing.T) {
 }
 
 func TestMemoryAlpha(t *testing.T) {
-	if p := 1 / math.Gamma(memoryBlocks+1); p > memoryAlpha {
-		t.Errorf("%d stretches in order of chance have the probability %g, more than %g", memoryBlocks, p, memoryAlpha)
+	p := 0.0
+	for _, scale := range scales {
+		p += Length.Seconds() / scale.block.Seconds() / math.Gamma(memoryBlocks+1)
+	}
+	if p > memoryAlpha {
+		t.Errorf("%d stretches are in order by chance with the probability %g in a watch, more than %g", memoryBlocks, p, memoryAlpha)
 	}
 	sum := totalErrors.alpha + totalPanics.alpha + handshakes.alpha + totalLatency.alpha*float64(limits) +
 		Sites*(siteErrors.alpha+sitePanics.alpha+siteLatency.alpha*float64(limits)) + silenceAlpha + memoryAlpha

@@ -119,7 +119,7 @@ func (l *life) learnt(b *Baseline, d time.Duration) {
 
 func (l *life) watched(b *Baseline, spoil func([]load)) (Verdict, time.Duration) {
 	start := l.now
-	w := b.Watch(l.sample())
+	w := b.Watch(l.sample(), Length)
 	for l.now.Sub(start) < Length {
 		loads := l.minute()
 		for range 60 {

@@ -109,7 +109,7 @@ func BenchmarkWatch(b *testing.B) {
 	}
 	baseline := w.baseline(2, loads...)
 	b.Run("look", func(b *testing.B) {
-		watch := baseline.Watch(w.sample())
+		watch := baseline.Watch(w.sample(), Length)
 		w.pass(time.Second, loads...)
 		s := w.sample()
 		b.ReportAllocs()

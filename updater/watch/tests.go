@@ -65,16 +65,25 @@ func worse(least float64) []rate {
 
 // A test gathers evidence of one kind of harm in one group of requests.
 type test struct {
-	kind   *kind
-	usual  []rate // beliefs, of which the best explanation counts
-	worse  []rate
-	least  float64       // rate that is harm
-	mean   float64       // the greatest usual rate
-	k0, n0 uint64        // at the start of this stretch
-	past   float64       // log E of the stretches before, rate drawn anew in each
-	k      uint64        // in the last look
-	looks  int           // that saw bad events
-	limit  time.Duration // of slow answers
+	kind  *kind
+	usual []rate // beliefs, of which the best explanation counts
+	worse []rate
+	least float64       // rate that is harm
+	mean  float64       // the greatest usual rate
+	k     uint64        // in the last look
+	looks int           // that saw bad events
+	limit time.Duration // of slow answers
+
+	stretch mark    // where this stretch began
+	past    float64 // log E of the stretches before, rate drawn anew in each
+	marks   []mark  // where harm may have begun
+	used    int     // of them, those that are old enough
+}
+
+// A mark is what a test had seen at a time.
+type mark struct {
+	k, n  uint64
+	looks int
 }
 
 func newTest(k *kind, usual ...rate) *test {
@@ -115,33 +124,66 @@ func logSum(a, b float64) float64 {
 	return a + math.Log1p(math.Exp(b-a))
 }
 
-// look judges k bad events of n since the watch began. It reports whether that
-// is harm, and log E.
-func (t *test) look(k, n uint64) (float64, bool) {
+// maxMarks times are where harm may have begun after the start of the watch.
+const maxMarks = 60
+
+// look judges k bad events of n since the watch began.
+func (t *test) look(k, n uint64) (f finding, harm bool) {
 	k = min(k, n)
 	if k > t.k {
 		t.looks++
 	}
 	t.k = max(t.k, k)
-	if len(t.worse) == 0 || k < t.kind.bad || t.looks < t.kind.looks || float64(k) < t.least*float64(n) {
-		return 0, false
+	if len(t.worse) == 0 || k < t.kind.bad || t.looks < t.kind.looks {
+		return f, false
 	}
-	whole := t.evidence(float64(k), float64(n))
-	stretches := t.past + t.evidence(t.stretch(k, n))
-	e := logSum(whole, stretches) - math.Ln2
-	return e, e >= -math.Log(t.kind.alpha)
+	f.e = math.Inf(-1)
+	best := math.Inf(-1)
+	// E is the mean of three, of which the third is the mean of one for each
+	// mark. What is no harm, as that is rare enough, is left out: that makes the
+	// sum less.
+	add := func(since mark, e, weight float64) {
+		if e -= math.Log(weight); e > best {
+			best, f.k, f.n = e, k-since.k, n-since.n
+		}
+		f.e = logSum(f.e, e)
+	}
+	if float64(k) >= t.least*float64(n) {
+		add(mark{}, t.evidence(float64(k), float64(n)), 3)
+		add(mark{}, t.past+t.evidence(since(t.stretch, k, n)), 3)
+	}
+	for _, m := range t.marks[:t.used] {
+		if kk, nn := since(m, k, n); uint64(kk) >= t.kind.bad && t.looks-m.looks >= t.kind.looks && kk >= t.least*nn {
+			add(m, t.evidence(kk, nn), 3*maxMarks)
+		}
+	}
+	return f, f.e >= -math.Log(t.kind.alpha)
 }
 
-func (t *test) stretch(k, n uint64) (float64, float64) {
-	n -= min(t.n0, n)
-	return float64(min(k-min(t.k0, k), n)), float64(n)
+// A finding is log E, and the bad events of all events that say most.
+type finding struct {
+	e    float64
+	k, n uint64
+}
+
+func since(m mark, k, n uint64) (float64, float64) {
+	n -= min(m.n, n)
+	return float64(min(k-min(m.k, k), n)), float64(n)
 }
 
 // turn ends a stretch of time: from now on the rate is taken as drawn anew.
 func (t *test) turn(k, n uint64) {
-	if len(t.worse) == 0 {
-		return
+	k = min(k, n)
+	if len(t.worse) > 0 {
+		t.past += t.evidence(since(t.stretch, k, n))
+		t.stretch = mark{k, n, t.looks}
 	}
-	t.past += t.evidence(t.stretch(k, n))
-	t.k0, t.n0 = k, n
+}
+
+// mark notes a time when harm may have begun. The one before is old enough to be
+// looked at from now on.
+func (t *test) mark(k, n uint64) {
+	if t.used = len(t.marks); t.used < maxMarks {
+		t.marks = append(t.marks, mark{min(k, n), n, t.looks})
+	}
 }

@@ -14,6 +14,8 @@ const (
 	every = time.Second
 	// stretch is how long a rate that was drawn anew stays.
 	stretch = 150 * time.Second
+	// leastMark is the time between two marks, see test.
+	leastMark = 10 * time.Second
 	// settling is how long after the start slow answers are not counted: caches and
 	// connections to backends are cold.
 	settling = 30 * time.Second
@@ -33,7 +35,9 @@ type Watch struct {
 	usual          data // what the baseline was at the start
 	start, settled Sample
 	now            Sample
-	turned         time.Time
+	length         time.Duration
+	turned, marked time.Time
+	marks          time.Duration // between two marks
 	total          *group
 	sites          [Sites]*group
 	shakes         *test
@@ -49,16 +53,17 @@ type group struct {
 }
 
 // Watch begins to watch the process that makes the samples, from the sample
-// start on.
-func (b *Baseline) Watch(start Sample) *Watch {
+// start on, for a time.
+func (b *Baseline) Watch(start Sample, length time.Duration) *Watch {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	w := &Watch{usual: b.data.copy(), start: start, now: start, turned: start.Time}
+	w := &Watch{usual: b.data.copy(), start: start, now: start, turned: start.Time, marked: start.Time, length: length}
+	w.marks = max(leastMark, length/maxMarks)
 	w.memory = memoryTest{usual: w.usual.memory(), start: start.Time}
 
 	at := start.Time.Unix()
 	all := pool(at, lately, w.usual.Hours[:]...)
-	w.total = newGroup(&all, append(w.usual.cells(start.Time), all), &totalErrors, &totalPanics, &totalLatency)
+	w.total = newGroup(&all, append(w.usual.cells(start.Time, length), all), &totalErrors, &totalPanics, &totalLatency)
 	h := &w.usual.Handshakes
 	w.shakes = newTest(&handshakes, beliefs(&h[0], h[:], 0, false)...)
 	return w
@@ -66,9 +71,9 @@ func (b *Baseline) Watch(start Sample) *Watch {
 
 // cells are those of all requests that may explain what comes: of the last hour, and of the
 // hours on other days that the watch may be in.
-func (d *data) cells(start time.Time) []cell {
+func (d *data) cells(start time.Time, length time.Duration) []cell {
 	cells := []cell{d.Recent}
-	for _, t := range []time.Time{start, start.Add(Length)} {
+	for _, t := range []time.Time{start, start.Add(length)} {
 		if c := d.Hours[t.UTC().Hour()]; c != nil {
 			cells = append(cells, *c)
 		}
@@ -131,23 +136,26 @@ func (w *Watch) Look(s Sample) Verdict {
 			worst = v
 		}
 	}
-	turn := s.Time.Sub(w.turned) >= stretch
-	if turn {
+	var at moment
+	if at.turn = s.Time.Sub(w.turned) >= stretch; at.turn {
 		w.turned = s.Time
 	}
+	if at.mark = s.Time.Sub(w.marked) >= w.marks; at.mark {
+		w.marked = s.Time
+	}
 	total, late := s.Total.less(w.start.Total), w.late(s.Total, w.settled.Total)
-	w.total.look(&total, &late, turn, found)
+	w.total.look(&total, &late, at, found)
 	for i := range s.Sites {
 		c := s.site(i).less(w.start.site(i))
 		if c.Answered == 0 && c.Panics == 0 {
 			continue
 		}
 		late := w.late(s.site(i), w.settled.site(i))
-		w.site(i).look(&c, &late, turn, found)
+		w.site(i).look(&c, &late, at, found)
 	}
 	failed := s.HandshakeFailures - min(w.start.HandshakeFailures, s.HandshakeFailures)
 	completed := s.Handshakes - min(w.start.Handshakes, s.Handshakes)
-	w.shakes.judge("handshakes", "TLS handshakes", failed, failed+completed, turn, func(v Verdict) {
+	w.shakes.judge("handshakes", "TLS handshakes", failed, failed+completed, at, func(v Verdict) {
 		if w.fewer(completed, s.Time) {
 			found(v)
 		}
@@ -194,14 +202,14 @@ func (w *Watch) late(now, settled Counts) Counts {
 	return now.less(settled)
 }
 
-func (g *group) look(c, late *Counts, turn bool, found func(Verdict)) {
-	g.errors.judge("5xx", "requests", c.Errors, c.Answered, turn, found)
-	g.panics.judge("panics", "requests", c.Panics, max(c.Answered, c.Panics), turn, found)
+func (g *group) look(c, late *Counts, at moment, found func(Verdict)) {
+	g.errors.judge("5xx", "requests", c.Errors, c.Answered, at, found)
+	g.panics.judge("panics", "requests", c.Panics, max(c.Answered, c.Panics), at, found)
 	slowest := true // the one that tells most, if there is harm by several limits
 	for i := limits - 1; i >= 0; i-- {
 		t := g.slow[i]
 		t.limit = Limits[i]
-		t.judge("latency", "requests", late.Slow[i], late.Answered, turn, func(v Verdict) {
+		t.judge("latency", "requests", late.Slow[i], late.Answered, at, func(v Verdict) {
 			if slowest {
 				found(v)
 			}
@@ -210,24 +218,30 @@ func (g *group) look(c, late *Counts, turn bool, found func(Verdict)) {
 	}
 }
 
-// judge looks, tells what is found, and ends a stretch of time if turn is set.
-func (t *test) judge(name, what string, k, n uint64, turn bool, found func(Verdict)) {
-	if e, yes := t.look(k, n); yes {
-		p := math.Exp(-e) * Alpha / t.kind.alpha
-		found(Verdict{Harm: t.sentence(what, k, n, p), Test: name, P: p})
+// A moment is what is due at a look.
+type moment struct{ turn, mark bool }
+
+// judge looks, and tells what is found.
+func (t *test) judge(name, what string, k, n uint64, at moment, found func(Verdict)) {
+	if f, yes := t.look(k, n); yes {
+		p := math.Exp(-f.e) * Alpha / t.kind.alpha
+		found(Verdict{Harm: t.sentence(what, f.k, f.n, p), Test: name, P: p})
 	}
-	if turn {
+	if at.turn {
 		t.turn(k, n)
+	}
+	if at.mark {
+		t.mark(k, n)
 	}
 }
 
-// Run looks once a second until there is harm, or until length is over: then the
+// Run looks once a second until there is harm, or until the time is over: then the
 // verdict has no harm. sample is called for each look; so is check, unless it is nil, and
 // what it returns is harm that it has found itself. An error is ctx's.
-func (w *Watch) Run(ctx context.Context, length time.Duration, sample func() Sample, check func() string) (Verdict, error) {
+func (w *Watch) Run(ctx context.Context, sample func() Sample, check func() string) (Verdict, error) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
-	end := time.NewTimer(length)
+	end := time.NewTimer(w.length)
 	defer end.Stop()
 	for over := false; !over; {
 		select {

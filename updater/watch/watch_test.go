@@ -91,7 +91,7 @@ func (w *world) learn(b *Baseline, d time.Duration, loads ...load) {
 // watch returns the first verdict with harm, and when it came.
 func (w *world) watch(b *Baseline, d time.Duration, loads ...load) (Verdict, time.Duration) {
 	start := w.now
-	watch := b.Watch(w.sample())
+	watch := b.Watch(w.sample(), Length)
 	for w.now.Sub(start) < d {
 		w.pass(time.Second, loads...)
 		if v := watch.Look(w.sample()); v.Harm != "" {
@@ -165,6 +165,33 @@ func TestHarm(t *testing.T) {
 			}
 			t.Logf("after %v: %s", after, v.Harm)
 		})
+	}
+}
+
+// Harm that begins after minutes is found as soon, also by who has no baseline.
+func TestLateHarm(t *testing.T) {
+	for name, hours := range map[string]int{"without a baseline": 0, "with one": 3} {
+		for late := range 5 {
+			w := newWorld(t, uint64(10+late))
+			usual := load{slot: 3, perSecond: 20, fails: 0.001}
+			b := w.baseline(hours, usual)
+			watch := b.Watch(w.sample(), Length)
+			begins := w.now.Add(time.Duration(late) * 2 * time.Minute).Add(15 * time.Second)
+			var v Verdict
+			for v.Harm == "" && w.now.Sub(begins) < time.Minute {
+				l := usual
+				if w.now.After(begins) {
+					l.fails = 1
+				}
+				w.pass(time.Second, l)
+				v = watch.Look(w.sample())
+			}
+			after := w.now.Sub(begins)
+			t.Logf("%s: after %v: %s", name, after, v.Harm)
+			if v.Test != "5xx" || after < 0 || after > 30*time.Second {
+				t.Errorf("%s: %q after %v", name, v.Harm, after)
+			}
+		}
 	}
 }
 
