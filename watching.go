@@ -57,7 +57,7 @@ const (
 )
 
 // observe adds this process's minutes to the baseline until ctx is done, and
-// keeps it each hour. What an executable does while it is being watched does not
+// keeps it each hour, and at the end as far as the process still lives then. What an executable does while it is being watched does not
 // become what is usual.
 func (w *watching) observe(ctx context.Context) {
 	tick := time.NewTicker(observeEvery)
@@ -80,6 +80,9 @@ func (w *watching) observe(ctx context.Context) {
 		}
 		select {
 		case <-ctx.Done():
+			if w.on.Load() && w.judging.Load() == 0 {
+				_ = guard("keep what is usual", w.save) // the next start would only know less
+			}
 			return
 		case <-tick.C:
 		}
