@@ -36,7 +36,6 @@ type Candidate struct {
 	Plan     wire.Plan     `json:"plan"`
 	Severity wire.Severity `json:"severity"`
 	From     string        `json:"from"`         // the slot of what it replaces; "" is the installed executable
-	FromPath string        `json:"-"`            // where that is
 	Version  string        `json:"version"`      // of Caddy: "v2.11.9"
 	Before   string        `json:"from_version"` // of Caddy, in what it replaces
 	// Since is when the process became it; zero before that.
@@ -76,6 +75,9 @@ type Actions struct {
 	// Fetch writes the verified executable to file, not yet executable. It goes on
 	// with what an earlier call got.
 	Fetch func(ctx context.Context, t wire.Target, file string) (Fetched, error)
+	// Discard removes what Fetch left of a target that is no longer wanted. nil:
+	// nothing is left.
+	Discard func(wire.Target)
 	// Inspect reads from an executable what it was built from, without running it.
 	Inspect func(file string) (wire.BuildList, error)
 	// Config is a number that changes when the running configuration does: what
@@ -86,7 +88,8 @@ type Actions struct {
 	Rehearse func(context.Context, Candidate) (report string, err error)
 	// Switch makes this process the destination: it returns only if that failed,
 	// and then what ran before serves on. It must call commit last before the
-	// point of no return, and give up if that fails.
+	// point of no return, and give up if that fails. ErrNextStart says that it can't
+	// be done here, and that the next start of the process shall do it.
 	Switch func(ctx context.Context, to Destination, commit func() error) error
 	// Up returns when this process serves, with its part of a switch done; an error
 	// says why it never will. Called before a candidate counts as running. nil: it does.

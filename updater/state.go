@@ -28,7 +28,7 @@ var States = []State{Idle, Checked, Downloading, Verified, Rehearsing, Switching
 // transitions is the one table of what may follow what. A pair that is not here
 // is refused, before anything is written.
 var transitions = map[State][]State{
-	// A person's rollback, and the way back when one was pending, switch at once.
+	// To Switching: a person's rollback, from here and from each end.
 	Idle: {Checked, Switching},
 	// Another update, or the same one with other reasons; nothing any more.
 	Checked: {Checked, Idle, Downloading, Failed, Switching},
@@ -44,7 +44,7 @@ var transitions = map[State][]State{
 	// An attempt's end is kept until something new is known.
 	Healthy:    {Idle, Checked, Switching},
 	RolledBack: {Idle, Checked, Switching},
-	Failed:     {Idle, Checked, Switching, Downloading, Verified},
+	Failed:     {Idle, Checked, Switching},
 }
 
 // ErrTransition is a step that the table of states does not have.
