@@ -78,10 +78,11 @@ type attempt struct {
 }
 
 type back struct {
-	Step  State  `json:"step"` // in which it turned out
-	Cause Cause  `json:"cause"`
-	Why   string `json:"why"`
-	Tries int    `json:"tries"`
+	Step  State     `json:"step"` // in which it turned out
+	Cause Cause     `json:"cause"`
+	Why   string    `json:"why"`
+	Tries int       `json:"tries"`
+	Next  time.Time `json:"next,omitzero"`
 }
 
 type retry struct {

@@ -26,7 +26,9 @@ func (u *Updater) resume() {
 	case u.j.State == Switching && a.Back == nil && !mine:
 		u.neverCame(sameBoot)
 	case u.j.State == Watching && !mine:
-		u.lost()
+		u.lost(sameBoot)
+	case u.j.State == Healthy && !mine:
+		u.gone()
 	case u.j.State == Watching && !u.j.Clean && sameBoot:
 		u.c.Log.Error("Caddy ended without notice while an update was being watched: it is undone", zap.String("version", a.Version))
 		u.undo(CauseCrash, "Caddy ended without notice while the update was being watched")
@@ -76,8 +78,12 @@ func (u *Updater) neverCame(sameBoot bool) {
 }
 
 // lost ends the watching of a candidate that is no longer what runs.
-func (u *Updater) lost() {
+func (u *Updater) lost(sameBoot bool) {
 	a := u.j.Attempt
+	if active, err := u.slots.ActiveID(); err == nil && active != a.Slot && !sameBoot {
+		u.fail(Passing(CauseStart, errors.New("the power was cut before the next start would bring the update")))
+		return
+	}
 	s, err := u.slots.Get(a.Slot)
 	if now, ierr := slots.Identify(u.c.Running.Installed); err == nil && ierr == nil && !now.Same(s.Installed) {
 		u.end(Failed, CauseSuperseded, "something newer was installed while the update was being watched")
@@ -89,6 +95,18 @@ func (u *Updater) lost() {
 	}
 	u.quarantine(CauseCrash, why)
 	u.end(RolledBack, CauseCrash, why)
+}
+
+// gone is for an update that was good, and isn't what runs.
+func (u *Updater) gone() {
+	a := u.j.Attempt
+	if s, err := u.slots.Get(a.Slot); err == nil && s.Tries == 0 && u.c.Running.Refused != nil {
+		why := "it came up no more: " + u.c.Running.Refused.Error()
+		u.quarantine(CauseCrash, why)
+		u.end(RolledBack, CauseCrash, why)
+		return
+	}
+	u.drop() // a newer one was installed, or this one was
 }
 
 // drive goes on with what serves, or is about to.
@@ -286,7 +304,18 @@ func (u *Updater) undo(c Cause, why string) {
 // goBack makes the process what it was before. It returns only if that failed,
 // and is then called again: the way back needs no journal that can be written.
 func (u *Updater) goBack(ctx context.Context) time.Duration {
-	u.note(func(j *journal) { j.Attempt.Back.Tries++ })
+	if wait := until(u.now(), u.j.Attempt.Back.Next, backEvery); wait > 0 {
+		u.refusing("an update is being undone: restart Caddy to have it at once")()
+		u.waiting = "going back is tried again; a restart of Caddy does it as well"
+		return wait
+	}
+	// Written before each try: one that leads here again must not do so in a loop.
+	u.note(func(j *journal) {
+		b := j.Attempt.Back
+		if b.Tries++; b.Tries >= smoothBack {
+			b.Next = u.now().Add(backEvery)
+		}
+	})
 	a := u.j.Attempt
 	b := a.Back
 	u.quarantine(b.Cause, b.Why)
@@ -304,16 +333,26 @@ func (u *Updater) goBack(ctx context.Context) time.Duration {
 	if ctx.Err() != nil {
 		return 0
 	}
-	if errors.Is(err, ErrNextStart) || b.Tries >= 5 {
+	if errors.Is(err, ErrNextStart) || b.Tries >= smoothBack {
 		if u.say.news("back", "") {
 			u.c.Log.Error("this Caddy runs an update that does harm, and can't go back by itself: restart it, and the version before runs", zap.String("why", b.Why), zap.Error(err))
 		}
-		u.waiting = "a restart of Caddy undoes it"
-		return 5 * time.Minute
+		return 0
 	}
 	u.c.Log.Warn("going back failed, and is tried again", zap.Error(err))
-	return time.Duration(b.Tries) * time.Second
+	t := time.NewTimer(time.Duration(b.Tries) * time.Second)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+	return 0
 }
+
+const (
+	smoothBack = 5               // tries to go back that follow each other
+	backEvery  = 5 * time.Minute // then
+)
 
 // before is the slot to go back to: what ran before, if it still can be used;
 // "" is the installed executable.

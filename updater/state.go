@@ -41,8 +41,9 @@ var transitions = map[State][]State{
 	Switching: {Watching, Switching, RolledBack, Failed},
 	// Watching ends without a verdict if what is watched no longer runs.
 	Watching: {Healthy, Switching, RolledBack, Failed},
-	// An attempt's end is kept until something new is known.
-	Healthy:    {Idle, Checked, Switching},
+	// An attempt's end is kept until something new is known. What was good may
+	// come up no more.
+	Healthy:    {Idle, Checked, Switching, RolledBack},
 	RolledBack: {Idle, Checked, Switching},
 	Failed:     {Idle, Checked, Switching},
 }
