@@ -36,9 +36,8 @@ func (u *updates) actions() updater.Actions {
 
 // thisProcess is what this process is.
 func thisProcess() updater.Running {
-	path, _ := os.Executable()
 	now := boot.Current()
-	return updater.Running{Slot: now.Slot, Path: path, Refused: now.Refused}
+	return updater.Running{Slot: now.Slot, Installed: now.Installed, Refused: now.Refused}
 }
 
 // self knows the executable that this process is.

@@ -32,8 +32,9 @@ func (u *Updater) checkIfDue(ctx context.Context) time.Duration {
 	return until(u.now(), u.j.NextCheck, most)
 }
 
-// check asks, and makes of the answer what is known.
-func (u *Updater) check(ctx context.Context, scope wire.Scope) {
+// check asks, and makes of the answer what is known. Without one that can be
+// used, the journal's CheckError says why, unless it was no longer wanted.
+func (u *Updater) check(ctx context.Context, scope wire.Scope) (answered bool) {
 	if w := u.j.Wish; w != nil {
 		if passed(u.now(), w.Time, daily) {
 			u.note(func(j *journal) { j.Wish = nil })
@@ -53,7 +54,7 @@ func (u *Updater) check(ctx context.Context, scope wire.Scope) {
 			return err
 		})
 		if errors.Is(err, errUnwanted) || ctx.Err() != nil {
-			return
+			return false
 		}
 	}
 	if err == nil {
@@ -70,7 +71,7 @@ func (u *Updater) check(ctx context.Context, scope wire.Scope) {
 		if u.say.news("check", err.Error()) {
 			u.c.Log.Warn("whether there is an update is not known; it is asked again later, and Caddy runs on", zap.String("service", u.p.Service), zap.Time("next", u.j.NextCheck), zap.Error(err))
 		}
-		return
+		return false
 	}
 	if u.say.over("check") {
 		u.c.Log.Info("the update service answers again", zap.String("service", u.p.Service))
@@ -85,6 +86,7 @@ func (u *Updater) check(ctx context.Context, scope wire.Scope) {
 		j.LastCheck, j.NextCheck, j.CheckFails, j.CheckError = now, now.Add(next), 0, ""
 		j.AskedAs = u.askedAs()
 	})
+	return true
 }
 
 // learn makes an accepted answer what is known.
@@ -115,6 +117,7 @@ func (u *Updater) learn(self wire.Check, a wire.Answer, f func(*journal)) {
 			f(j)
 			j.Notice = &notice
 			j.Attempt.Target, j.Attempt.Plan, j.Attempt.Severity = *a.Target, *a.Plan, a.Plan.Severity
+			j.Attempt.Version, j.Attempt.Before = versionOf(a.Plan, have), have
 		})
 		u.grant()
 		return
@@ -285,16 +288,15 @@ func (u *Updater) serve(ctx context.Context, r *request) {
 		scope = wire.ScopeAll
 	}
 	u.note(func(j *journal) { j.Wish = &wish{Version: r.version, Time: u.now()} })
-	before := u.j.LastCheck
-	u.check(ctx, scope)
+	answered := u.check(ctx, scope)
 	refuse := func(err error) {
 		u.note(func(j *journal) { j.Wish = nil })
 		r.reply <- err
 	}
 	switch n := u.j.Notice; {
-	case u.j.LastCheck.Equal(before) && u.j.CheckError != "":
+	case !answered && u.j.CheckError != "":
 		refuse(errors.New(u.j.CheckError))
-	case u.j.LastCheck.Equal(before):
+	case !answered:
 		refuse(errors.New("the configuration changed meanwhile: try it again"))
 	case n == nil && u.why != "":
 		refuse(fmt.Errorf("nothing is offered: %s", u.why))

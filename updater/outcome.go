@@ -36,6 +36,9 @@ func (u *Updater) end(s State, c Cause, why string) {
 			j.forgive(a.Slot)
 			j.Notice, j.ToldKey = nil, ""
 		}
+		if s == RolledBack {
+			a.Person = false // from now on it is in quarantine for all
+		}
 	})
 }
 
@@ -70,6 +73,7 @@ func (u *Updater) fail(err error) {
 	fields := []zap.Field{zap.String("from", a.Before), zap.String("to", a.Version), zap.String("step", string(u.j.Last.Step)), zap.String("cause", string(e.Cause)), zap.String("why", why)}
 	if e.Lasting {
 		u.quarantine(e.Cause, why)
+		u.note(func(j *journal) { j.Attempt.Person = false })
 		u.c.Log.Error("an update failed and is not tried again; Caddy runs on as it was. If you know why, try it again: caddy evergreen apply", fields...)
 		return
 	}
@@ -85,7 +89,6 @@ func (u *Updater) quarantine(c Cause, why string) {
 	if q := u.j.quarantined(a.Slot); q == nil || q.Why != why {
 		u.note(func(j *journal) {
 			j.quarantine(Quarantined{Slot: a.Slot, Version: a.Version, Cause: c, Why: why, Time: u.now()})
-			j.Attempt.Person = false
 		})
 	}
 	u.mark(slots.Bad, why)

@@ -58,10 +58,9 @@ type Updater struct {
 	written func(journal)
 
 	woken chan struct{}
-	ended chan struct{} // closed when Run returned
 
 	mu       sync.Mutex
-	running  bool
+	over     bool // Run returned
 	policy   Policy
 	changed  bool // the policy, since Run looked last
 	requests []*request
@@ -107,7 +106,7 @@ func New(c Config) (*Updater, error) {
 	}
 	u := &Updater{
 		c: c, slots: slots.Open(c.Dir), disk: osDisk{}, free: freeSpace, boot: bootID(), build: buildHash(), policy: c.Policy,
-		woken: make(chan struct{}, 1), ended: make(chan struct{}), commits: make(chan chan error),
+		woken: make(chan struct{}, 1), commits: make(chan chan error),
 		j: journal{Version: journalVersion, State: Idle}, say: sayer{now: c.Now},
 		status: Status{State: Idle, Running: c.Running.Slot},
 	}
@@ -156,9 +155,6 @@ func (u *Updater) wake() {
 // returned before the process ends: else, while a candidate is watched, the next
 // start takes it for a crash. It is called once.
 func (u *Updater) Run(ctx context.Context) {
-	u.mu.Lock()
-	u.running = true
-	u.mu.Unlock()
 	defer u.leave()
 	for ctx.Err() == nil {
 		wait := u.turn(ctx)
@@ -178,13 +174,12 @@ func (u *Updater) Run(ctx context.Context) {
 func (u *Updater) leave() {
 	defer u.recovered("ending")
 	u.mu.Lock()
-	u.running = false
+	u.over = true
 	for _, r := range u.requests {
 		r.reply <- errNotRunning
 	}
 	u.requests = nil
 	u.mu.Unlock()
-	defer close(u.ended)
 	if u.unlock != nil {
 		if u.j.State == Watching {
 			u.note(func(j *journal) { j.Clean = true })
@@ -248,9 +243,6 @@ func (u *Updater) turn(ctx context.Context) (wait time.Duration) {
 // unfinished tells whether the journal of an updater that is off has a candidate
 // that already serves.
 func (u *Updater) unfinished() bool {
-	if u.c.Running.Slot == "" {
-		return false
-	}
 	j, err := readJournal(u.c.Dir)
 	return err == nil && (j.State == Switching || j.State == Watching)
 }
@@ -433,7 +425,7 @@ var errNotRunning = errors.New("updates are not running in this process")
 func (u *Updater) ask(ctx context.Context, r *request) error {
 	r.reply = make(chan error, 1)
 	u.mu.Lock()
-	if !u.running {
+	if u.over {
 		u.mu.Unlock()
 		return errNotRunning
 	}
