@@ -13,7 +13,7 @@ import (
 
 // Supported returns nil where connections can be steered, else why not.
 func Supported() error {
-	return fmt.Errorf("%s has no way to steer connections between the sockets of a port (Linux has, since 4.5)", runtime.GOOS)
+	return fmt.Errorf("%s has no way to steer connections between the sockets of a port (Linux has, since 4.6)", runtime.GOOS)
 }
 
 // Survey lists the process's listening sockets where it can.

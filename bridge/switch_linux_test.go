@@ -381,6 +381,33 @@ func TestGrace(t *testing.T) {
 	s.until("it is the second", func() bool { return s.who() == s.is("second") && s.alone() })
 }
 
+// TestHelperLingers: a helper that is still busy with what it began is in
+// nobody's way, not in that of another switch either.
+func TestHelperLingers(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, nil)
+	s.order(order{Next: "second"})
+	s.until("the helper serves", func() bool { return strings.HasPrefix(s.who(), "helper of second in") })
+	r, err := http.Get("http://" + s.spec.Plain + "/endless")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	helper := r.Header.Get("Image")
+	if !strings.HasPrefix(helper, "helper of second") {
+		t.Fatalf("the endless answer is given by %s", helper)
+	}
+	for _, image := range []string{"second", "third"} {
+		if image == "third" {
+			s.order(order{Next: image})
+		}
+		s.until("it is the "+image, func() bool { return s.who() == s.is(image) && s.listeners() == 3 })
+		if _, err := io.ReadFull(r.Body, make([]byte, 1000)); err != nil {
+			t.Errorf("the helper's answer, when the %s serves: %v", image, err)
+		}
+	}
+}
+
 // TestForeign: a switch would take the connections of another server that
 // shares the port, so there is none.
 func TestForeign(t *testing.T) {
