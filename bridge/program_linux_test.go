@@ -257,7 +257,12 @@ func (p *webserver) become(o order, logger *slog.Logger) error {
 				for p.Abort() == nil {
 					time.Sleep(time.Millisecond)
 				}
-			case "reload":
+			case "reload", "reload and serve":
+				if o.Do == "reload and serve" {
+					if err := p.Resume(context.Background()); err != nil {
+						logger.Error("can't serve again", "error", err)
+					}
+				}
 				err := errors.New("the configuration is being changed")
 				p.abort.Store(&err)
 			}
@@ -320,6 +325,9 @@ func (p *webserver) Stop(ctx context.Context) error {
 func (p *webserver) Resume(context.Context) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.running != nil {
+		return nil
+	}
 	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) (err error) {
 		cerr := c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1) })
 		return errors.Join(cerr, err)

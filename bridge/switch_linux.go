@@ -16,6 +16,7 @@ type old struct {
 	helper *child
 	began  time.Time
 	stage  stage
+	silent bool // none of our sockets listened any more, at some time
 }
 
 // stage is what has to be undone.
@@ -248,6 +249,7 @@ func (s *old) takeQUIC(context.Context) error {
 func (s *old) drain(ctx context.Context) error {
 	s.stage = stopped
 	w := waiter{groups: s.given.Groups, ports: s.given.Ports, grace: s.Grace, server: s.Server}
+	w.stopped = func() { s.silent = true }
 	asked := time.Now()
 	listening, connections, err := w.stop(ctx, func() error {
 		if err := s.trouble(ctx); err != nil {

@@ -230,6 +230,8 @@ func failures(t *testing.T) []failure {
 		{"reload while requests arrive", order{At: StepTake, Do: "reload"}, "being changed"},
 		{"reload when QUIC is handed over", order{At: StepStop, Do: "reload"}, "being changed"},
 		{"reload after draining", order{At: StepDrain, Do: "reload"}, "being changed"},
+		{"reload that serves again after draining", order{At: StepDrain, Do: "reload and serve"}, "being changed"},
+		{"reload that serves again before the end", order{At: StepBefore, Do: "reload and serve"}, "being changed"},
 		{"reload before the end", order{At: StepBefore, Do: "reload"}, "being changed"},
 		{"next executable is gone", order{Path: filepath.Join(dir, "none")}, "no such file"},
 		{"next executable is none", order{Path: file("text", "hello", 0o755)}, "exec format"},

@@ -56,10 +56,11 @@ func (s *old) takeBack(ctx context.Context) {
 // serveAgain: the helper, if it lives, is alone in its groups, as number 0. We
 // listen again in the dark, and it yields as it would to the next image.
 func (s *old) serveAgain(ctx context.Context) {
-	// A socket that never closed has another number than one that did. Then
-	// nothing is steered, and the kernel's hash chooses while the helper stops.
+	// What listens again (by now, perhaps: a reload does) after all had closed is
+	// number 1. A socket that never closed is number 0; if not all are one or the
+	// other, nothing is steered, and the hash chooses while the helper stops.
 	remain, _, _, err := left(s.given.Groups, s.given.Ports)
-	exact := err == nil && remain == 0
+	exact := s.silent || err == nil && remain == 0
 	holds := !s.helper.gone()
 	if holds && exact {
 		holds = s.helper.ask("pin", "") == nil
