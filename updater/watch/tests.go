@@ -127,8 +127,10 @@ func logSum(a, b float64) float64 {
 // maxMarks times are where harm may have begun after the start of the watch.
 const maxMarks = 60
 
-// look judges k bad events of n since the watch began.
-func (t *test) look(k, n uint64) (f finding, harm bool) {
+// look judges k bad events of n since the watch began. Where the stretch of time
+// is young, what goes on may be what went on in the one before: then that is no
+// evidence of its own.
+func (t *test) look(k, n uint64, young bool) (f finding, harm bool) {
 	k = min(k, n)
 	if k > t.k {
 		t.looks++
@@ -150,7 +152,11 @@ func (t *test) look(k, n uint64) (f finding, harm bool) {
 	}
 	if float64(k) >= t.least*float64(n) {
 		add(mark{}, t.evidence(float64(k), float64(n)), 3)
-		add(mark{}, t.past+t.evidence(since(t.stretch, k, n)), 3)
+		stretches := t.past
+		if !young || t.stretch.n == 0 {
+			stretches += t.evidence(since(t.stretch, k, n))
+		}
+		add(mark{}, stretches, 3)
 	}
 	for _, m := range t.marks[:t.used] {
 		if kk, nn := since(m, k, n); uint64(kk) >= t.kind.bad && t.looks-m.looks >= t.kind.looks && kk >= t.least*nn {

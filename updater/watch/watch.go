@@ -14,6 +14,8 @@ const (
 	every = time.Second
 	// stretch is how long a rate that was drawn anew stays.
 	stretch = 150 * time.Second
+	// youth is how long what was drawn before may still go on.
+	youth = time.Minute
 	// leastMark is the time between two marks, see test.
 	leastMark = 10 * time.Second
 	// settling is how long after the start slow answers are not counted: caches and
@@ -140,6 +142,7 @@ func (w *Watch) Look(s Sample) Verdict {
 	if at.turn = s.Time.Sub(w.turned) >= stretch; at.turn {
 		w.turned = s.Time
 	}
+	at.young = s.Time.Sub(w.turned) < youth
 	if at.mark = s.Time.Sub(w.marked) >= w.marks; at.mark {
 		w.marked = s.Time
 	}
@@ -219,11 +222,11 @@ func (g *group) look(c, late *Counts, at moment, found func(Verdict)) {
 }
 
 // A moment is what is due at a look.
-type moment struct{ turn, mark bool }
+type moment struct{ turn, mark, young bool }
 
 // judge looks, and tells what is found.
 func (t *test) judge(name, what string, k, n uint64, at moment, found func(Verdict)) {
-	if f, yes := t.look(k, n); yes {
+	if f, yes := t.look(k, n, at.young); yes {
 		p := math.Exp(-f.e) * Alpha / t.kind.alpha
 		found(Verdict{Harm: t.sentence(what, f.k, f.n, p), Test: name, P: p})
 	}
