@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// There is a watch in each hour of each day after the first. docs/watching.md has the
+// There is a watch in every second hour of each day after the first. docs/watching.md has the
 // figures of many.
 var (
 	days    = flag.Int("days", 2, "days that each server of TestFalseAlarms is simulated for")
@@ -146,12 +146,12 @@ func TestFalseAlarms(t *testing.T) {
 		}
 		l.learnt(b, 24*time.Hour)
 		a, n := 0, 0
-		for range 24 * (*days - 1) {
+		for range 12 * (*days - 1) {
 			if s.fresh {
 				b, _ = Open(filepath.Join(t.TempDir(), "baseline.json"))
 				l.learnt(b, 15*time.Minute)
 			} else {
-				l.learnt(b, 50*time.Minute)
+				l.learnt(b, 110*time.Minute)
 			}
 			v, after := l.watched(b, nil)
 			n++
