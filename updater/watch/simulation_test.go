@@ -13,6 +13,7 @@ import (
 // figures of many.
 var (
 	days    = flag.Int("days", 2, "days that each server of TestFalseAlarms is simulated for")
+	learn   = flag.Duration("learn", 2*time.Hour, "what each server of TestPower has learnt for")
 	repeats = flag.Int("repeats", 4, "watches for each harm and server of TestPower")
 )
 
@@ -185,7 +186,7 @@ func quantile(p, mean float64) (k int) {
 }
 
 // Harm is found, and how soon. Shares are of a few watches with a fresh seed each,
-// after two hours; they are logged, and held to bounds that leave room for chance.
+// after some hours; they are logged, and held to bounds that leave room for chance.
 func TestPower(t *testing.T) {
 	all := func(f func(*load)) func([]load) {
 		return func(loads []load) {
@@ -217,7 +218,7 @@ func TestPower(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				l.learnt(b, 2*time.Hour)
+				l.learnt(b, *learn)
 				if v, after := l.watched(b, harm.spoil); v.Harm != "" {
 					found++
 					times = append(times, after)
