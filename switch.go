@@ -127,6 +127,12 @@ func (s *switchServer) lastWords(before func() error) error {
 	if err := s.Abort(); err != nil {
 		return err
 	}
+	if err := s.admin.handOver(); err != nil {
+		return fmt.Errorf("handing the admin endpoint over: %w", err)
+	}
+	if err := s.Abort(); err != nil {
+		return err // it came with the last request
+	}
 	if before != nil {
 		if err := before(); err != nil {
 			return err

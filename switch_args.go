@@ -34,6 +34,8 @@ type leftOver struct {
 	Sockets string `json:"sockets,omitempty"`
 	// Close are inherited descriptors that the helper has, too.
 	Close []int `json:"close,omitempty"`
+	// Admin is the admin endpoint's queue.
+	Admin json.RawMessage `json:"admin,omitempty"`
 }
 
 // started is how this process was started. It must be known before Caddy's
@@ -75,6 +77,9 @@ func takeStart(args, env []string) start {
 	}
 	if len(l.Args) >= 2 && l.Args[1] == "run" {
 		os.Args = l.Args
+	}
+	if h := inheritedAdmin(l.Admin); h != nil {
+		go h.inherit()
 	}
 	go l.clean()
 	return s

@@ -2,6 +2,7 @@ package evergreen
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -72,7 +73,16 @@ func cross(ctx context.Context, to switchTarget, next *nextStart, o switchOption
 	if err != nil {
 		return err
 	}
-	options.Next.Env = next.environ(guarded, leftOver{Sockets: sockets, Close: held.descriptors()})
+	left := leftOver{Sockets: sockets, Close: held.descriptors()}
+	if server.admin, err = holdAdmin(ctx); err != nil {
+		o.Log.Warn("the admin endpoint will refuse connections for as long as the next executable takes to start", zap.Error(err))
+		server.admin = nil
+	}
+	defer server.admin.release()
+	if server.admin != nil {
+		left.Admin, _ = json.Marshal(server.admin)
+	}
+	options.Next.Env = next.environ(guarded, left)
 	options.Helper = bridge.Command{
 		Path: to.Executable, Args: next.helperArgs(), Stdin: config,
 		Env: helperEnviron(boot.Env(to.Slot, was.Installed)),

@@ -20,6 +20,7 @@ type switchServer struct {
 	live            []byte         // to serve again with; nil in a helper, which never does
 	loaded          atomic.Uintptr // the configuration that the switch began with
 	configuredGrace time.Duration  // the http app's grace_period
+	admin           *heldAdmin     // nil: the admin endpoint's queue is not handed on
 	stopped         atomic.Bool    // all of Caddy is, not only its servers
 	halted          atomic.Bool    // the servers are
 }

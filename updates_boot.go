@@ -31,7 +31,7 @@ func (a *App) bootLate() {
 // tellUp tells boot when Caddy runs the configuration: all of its apps started.
 func (a *App) tellUp() {
 	ctx := a.ctx.Context
-	if ctx == nil {
+	if ctx == nil || asHelper() {
 		return
 	}
 	go func() {
