@@ -16,7 +16,7 @@ import (
 // socket is one of this process's own, listening or connected.
 type socket struct {
 	fd        int
-	inode     uint64
+	inode     uint64 // of one that listens
 	group     group
 	unix      string // path, of a Unix socket
 	stream    bool
@@ -28,7 +28,7 @@ type socket struct {
 }
 
 // own lists this process's sockets that have a local address. Descriptors of
-// the same socket are one entry.
+// the same listening socket are one entry.
 func own() ([]socket, error) {
 	fds, err := descriptors()
 	if err != nil {
@@ -41,71 +41,94 @@ func own() ([]socket, error) {
 		if !ok {
 			continue
 		}
-		if i, again := at[s.inode]; again {
+		if i, again := at[s.inode]; again && s.listening {
 			out[i].passed = out[i].passed || s.passed
 			continue
 		}
-		at[s.inode] = len(out)
+		if s.listening {
+			at[s.inode] = len(out)
+		}
 		out = append(out, s)
 	}
 	return out, nil
 }
 
+// look asks for little where there is much: of a connection, for its protocol
+// and address. There may be a hundred thousand.
 func look(fd int) (s socket, ok bool) {
-	domain, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
-	if err != nil || domain != unix.AF_INET && domain != unix.AF_INET6 && domain != unix.AF_UNIX {
-		return s, false
+	accepts, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
+	if err != nil {
+		return s, false // no socket
 	}
 	sa, err := unix.Getsockname(fd)
 	if err != nil {
 		return s, false
 	}
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return s, false
-	}
-	s = socket{fd: fd, inode: st.Ino}
-	kind, _ := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
-	s.stream = kind == unix.SOCK_STREAM
-	accepts, _ := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
-	s.listening = accepts == 1
-	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
-	s.passed = err == nil && flags&unix.FD_CLOEXEC == 0
+	s = socket{fd: fd, listening: accepts == 1}
 	switch a := sa.(type) {
 	case *unix.SockaddrUnix:
 		s.unix = a.Name
+		kind, _ := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
+		s.stream = kind == unix.SOCK_STREAM
 		if kind == unix.SOCK_DGRAM {
 			_, err := unix.Getpeername(fd)
 			s.listening = err != nil
 		}
-		return s, a.Name != "" && s.listening
+		if s.unix == "" || !s.listening {
+			return s, false
+		}
 	case *unix.SockaddrInet4:
 		s.group.Addr = netip.AddrPortFrom(netip.AddrFrom4(a.Addr), uint16(a.Port))
 	case *unix.SockaddrInet6:
 		s.group.Addr = netip.AddrPortFrom(netip.AddrFrom16(a.Addr), uint16(a.Port))
-		only, _ := unix.GetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY)
-		s.v6only = only == 1
-	}
-	proto, _ := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
-	switch proto {
-	case unix.IPPROTO_TCP, unix.IPPROTO_MPTCP:
-		s.mptcp = proto == unix.IPPROTO_MPTCP
-	case unix.IPPROTO_UDP:
-		s.group.UDP = true
-		_, err := unix.Getpeername(fd)
-		s.listening = err != nil
 	default:
 		return s, false
 	}
-	if s.group.Addr.Port() == 0 {
+	if s.unix == "" {
+		if s.group.Addr.Port() == 0 || !s.protocol() {
+			return s, false
+		}
+		if !s.listening {
+			return s, true
+		}
+		s.reuseport = s.option(unix.SOL_SOCKET, unix.SO_REUSEPORT) == 1
+		s.group.Device = s.option(unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX)
+		s.v6only = s.group.Addr.Addr().Is6() && s.option(unix.IPPROTO_IPV6, unix.IPV6_V6ONLY) == 1
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
 		return s, false
 	}
-	if s.listening {
-		s.group.Device, _ = unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX)
-		r, _ := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT)
-		s.reuseport = r == 1
-	}
+	s.inode = st.Ino
+	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+	s.passed = err == nil && flags&unix.FD_CLOEXEC == 0
 	return s, true
+}
+
+// protocol finds out which one it is, and whether a UDP socket is a server's;
+// false: one that is not steered.
+func (s *socket) protocol() bool {
+	switch s.option(unix.SOL_SOCKET, unix.SO_PROTOCOL) {
+	case unix.IPPROTO_TCP:
+	case unix.IPPROTO_MPTCP:
+		s.mptcp = true
+	case unix.IPPROTO_UDP:
+		s.group.UDP = true
+		_, err := unix.Getpeername(s.fd)
+		s.listening = err != nil
+	default:
+		return false
+	}
+	return true
+}
+
+// option is 0 where the kernel does not know it.
+func (s *socket) option(level, name int) int {
+	v, err := unix.GetsockoptInt(s.fd, level, name)
+	if err != nil {
+		return 0
+	}
+	return v
 }
 
 // descriptors lists this process's open descriptors, from /proc where it is
