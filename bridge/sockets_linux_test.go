@@ -22,7 +22,7 @@ func listenShared(t *testing.T, network, addr string) any {
 	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
 		return c.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1) })
 	}}
-	if network == "udp" {
+	if strings.HasPrefix(network, "udp") {
 		c, err := lc.ListenPacket(context.Background(), network, addr)
 		if err != nil {
 			t.Fatal(err)

@@ -129,8 +129,10 @@ func (s *server) listeners() int {
 	}
 	n := 0
 	for g, c := range counts {
-		if a := g.Addr.String(); a == s.spec.Plain || a == s.spec.Secure {
-			n += c
+		for _, a := range []string{s.spec.Plain, s.spec.Secure} {
+			if strings.HasSuffix(a, fmt.Sprint(":", g.Addr.Port())) {
+				n += c
+			}
 		}
 	}
 	return n
@@ -185,12 +187,25 @@ func (s *server) become(image string) {
 // TestSwitch: the process becomes another executable, twice.
 func TestSwitch(t *testing.T) {
 	for _, tt := range []struct {
-		name  string
-		mptcp bool
-	}{{"plain listeners", false}, {"Multipath TCP listeners", true}} {
+		name    string
+		mptcp   bool
+		address string // instead of loopback's
+	}{
+		{"plain listeners", false, ""},
+		{"Multipath TCP listeners", true, ""},
+		{"plain listeners, all addresses", false, "[::]"},
+		{"Multipath TCP listeners, all addresses", true, "[::]"},
+		{"Multipath TCP listeners, all IPv4 addresses", true, "0.0.0.0"},
+	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			s := startServer(t, func(s *spec) { s.MPTCP = tt.mptcp })
+			s := startServer(t, func(s *spec) {
+				s.MPTCP, s.Settle = tt.mptcp, settleLocal
+				if tt.address != "" {
+					s.Plain = strings.Replace(s.Plain, "127.0.0.1", tt.address, 1)
+					s.Secure = strings.Replace(s.Secure, "127.0.0.1", tt.address, 1)
+				}
+			})
 			s.become("second")
 			s.become("third")
 		})
