@@ -1,6 +1,7 @@
 package evergreen
 
 import (
+	"context"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -43,7 +44,9 @@ func (a *App) tellUp() {
 				case <-time.After(20 * time.Millisecond):
 				}
 			}
-			boot.Up(caddy.AppDataDir())
+			if data := caddy.AppDataDir(); boot.Up(data) {
+				caddy.OnExit(func(context.Context) { boot.Down(data) })
+			}
 			return nil
 		})
 	}()

@@ -73,6 +73,7 @@ var state struct {
 	tried   attempt
 	final   bool // nothing is decided any more
 	up      sync.Once
+	given   bool // the tries are given back
 }
 
 // An attempt is what a decision depends on.
@@ -208,12 +209,13 @@ func Late(data string, root []byte) (err error) {
 
 // Up is called when Caddy has loaded its first configuration, by whatever
 // process this is: the way back is closed, and when Caddy is still up after 10
-// seconds, the slot has its tries back. data is Caddy's data directory.
-func Up(data string) {
+// seconds, the slot has its tries back. data is Caddy's data directory. first is
+// true the first time: the caller then sees to it that Down is called.
+func Up(data string) (first bool) {
 	early.Up()
 	state.up.Do(func() {
-		id := Current().Slot
-		if id == "" {
+		first = true
+		if Current().Slot == "" {
 			return
 		}
 		go func() {
@@ -223,7 +225,26 @@ func Up(data string) {
 				wait = min(wait, s.Within)
 			}
 			time.Sleep(wait)
-			_ = slots.Open(Updates(data)).GiveBack(id)
+			giveBack(data)
 		}()
 	})
+	return first
+}
+
+// Down is called when Caddy ends in order, after Up: an operator who restarts it
+// a few times within seconds uses up no tries.
+func Down(data string) {
+	defer func() { _ = recover() }()
+	giveBack(data)
+}
+
+// giveBack does so once.
+func giveBack(data string) {
+	state.Lock()
+	id, done := state.process.Slot, state.given
+	state.given = true
+	state.Unlock()
+	if id != "" && !done {
+		_ = slots.Open(Updates(data)).GiveBack(id)
+	}
 }

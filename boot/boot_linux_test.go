@@ -338,6 +338,20 @@ func TestGoodStart(t *testing.T) {
 	}
 }
 
+// TestRestarts: what ends in order within seconds has failed in nothing.
+func TestRestarts(t *testing.T) {
+	w := newWorld(t)
+	s := w.update(release{})
+	for range boot.Tries + 1 {
+		if got := w.run("THEN=up and down"); got.Slot != s.ID {
+			t.Fatalf("%+v", got)
+		}
+	}
+	if n := w.tries(s.ID); n != boot.Tries {
+		t.Errorf("%d tries are left", n)
+	}
+}
+
 // TestTogether starts two at once: each takes a try.
 func TestTogether(t *testing.T) {
 	w := newWorld(t)

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"strings"
-	"time"
 
 	_ "github.com/caddyserver/caddy/v2/notify"
 
@@ -82,7 +81,8 @@ func main() {
 	case "up":
 		boot.Up(data)
 		select {} // until the test ends it
-	case "stay":
-		time.Sleep(time.Hour)
+	case "up and down":
+		boot.Up(data)
+		boot.Down(data)
 	}
 }
