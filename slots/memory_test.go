@@ -297,21 +297,29 @@ func (m *memory) copy() *memory {
 	return c
 }
 
-// afterCut is every state that a power cut may leave: of the changes of names
-// that were not synced the first none, some or all; of contents that were not,
-// nothing or all.
+// afterCut is what a power cut may leave: of the changes of names that were not
+// synced the first none, some or all, or, since nothing promises their order, all
+// but one; of contents that were not, nothing or all. The first has the least.
 func (m *memory) afterCut() []*memory {
 	var all []*memory
-	for applied := range len(m.pending) + 1 {
+	leave := func(kept func(i int) bool) {
 		for _, lost := range []bool{true, false} {
 			c := m.copy()
-			for _, o := range c.pending[:applied] {
-				o.apply()
+			for i, o := range c.pending {
+				if kept(i) {
+					o.apply()
+				}
 			}
 			c.pending = nil
 			c.root.settle(lost)
 			all = append(all, c)
 		}
+	}
+	for n := range len(m.pending) + 1 {
+		leave(func(i int) bool { return i < n })
+	}
+	for n := range max(0, len(m.pending)-1) {
+		leave(func(i int) bool { return i != n })
 	}
 	return all
 }
