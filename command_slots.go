@@ -124,23 +124,32 @@ func writeSlots(out io.Writer, d slotsDocument, now time.Time) error {
 	var b bytes.Buffer
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "SLOT\tCADDY\tSTATE\tTRIES\tMADE\t")
-	is := func(id string) string {
-		var text string
+	runs := func(id string) string {
 		if d.Running != nil && *d.Running == id {
-			text = "runs"
+			return "runs"
 		}
-		if d.Active == id {
-			text = join(text, "starts next")
-		}
-		return text
+		return ""
 	}
-	fmt.Fprintf(w, "installed\t%s\t\t\t\t%s\n", orUnknown(d.Installed.Caddy), join(is(""), d.Installed.Path))
+	next := "starts next"
+	var lines []string
 	for _, s := range d.Slots {
-		state := string(s.State)
+		state, starts := string(s.State), ""
 		if !s.Sealed {
 			state = "not whole"
 		}
-		fmt.Fprintf(w, "%.12s\t%s\t%s\t%d of %d\t%s\t%s\n", s.ID, s.Caddy, state, s.Tries, s.Most, when(s.Made.Round(time.Second), now), join(is(s.ID), s.Why))
+		switch {
+		case s.ID != d.Active:
+		case s.State == slots.Bad || !s.Sealed || s.Tries == 0:
+			starts = "active, and not started: see the log of the last start"
+		default:
+			starts, next = "starts next", ""
+		}
+		lines = append(lines, fmt.Sprintf("%.12s\t%s\t%s\t%d of %d\t%s\t%s\n",
+			s.ID, s.Caddy, state, s.Tries, s.Most, when(s.Made.Round(time.Second), now), join(join(runs(s.ID), starts), s.Why)))
+	}
+	fmt.Fprintf(w, "installed\t%s\t\t\t\t%s\n", orUnknown(d.Installed.Caddy), join(join(runs(""), next), d.Installed.Path))
+	for _, l := range lines {
+		fmt.Fprint(w, l)
 	}
 	if err := w.Flush(); err != nil {
 		return err

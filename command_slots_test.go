@@ -303,6 +303,19 @@ func TestCommandSlots(t *testing.T) {
 		t.Error(diff)
 	}
 
+	// Without tries, or without an active slot, the installed executable starts.
+	for _, change := range []func(){func() { d.Slots[1].Tries = 0 }, func() { d.Active = "" }} {
+		change()
+		out.Reset()
+		if err := writeSlots(&out, d, moment); err != nil {
+			t.Fatal(err)
+		}
+		line := strings.Split(out.String(), "\n")[1]
+		if !strings.Contains(line, "starts next; /usr/bin/caddy") || strings.Count(out.String(), "starts next") != 1 {
+			t.Errorf("%s", out.String())
+		}
+	}
+
 	p := newPromotable(t, "v2.99.0")
 	stdout, _, err := run("", "slots", "--json", "--data", p.data)
 	if err != nil {
