@@ -84,22 +84,39 @@ func (s *sum) addBuckets(b []uint64) {
 	}
 }
 
+// A membership is whether an instance can be in several of the groups that are
+// added up.
+type membership bool
+
+const (
+	disjoint    membership = false // in one, or in two if it changed meanwhile
+	overlapping membership = true
+)
+
 // add merges groups of one period.
-func (s *sum) add(o *sum) {
+func (s *sum) add(o *sum, of membership) {
 	s.count += o.count
+	s.addBuckets(o.buckets)
+	if of == overlapping {
+		// The same instances, at worst.
+		for at, n := range o.reports {
+			s.reports[at] = max(s.reports[at], n)
+		}
+		s.top, s.second = s.top+o.top, s.second+o.second
+		return
+	}
 	for at, n := range o.reports {
 		s.reports[at] += n
 	}
 	s.single(o.top)
 	s.single(o.second)
-	s.addBuckets(o.buckets)
 }
 
 // later adds a group's next period: a single instance may be the greatest in
 // both.
 func (s *sum) later(o *sum) {
 	top, second := s.top+o.top, s.second+o.second
-	s.add(o)
+	s.add(o, disjoint)
 	s.top, s.second = top, second
 }
 

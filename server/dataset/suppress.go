@@ -26,11 +26,11 @@ func (r release) dropped() bool { return len(r.shown) == 0 && r.rest == nil }
 // partition releases the groups that pass. The sum of the others follows from
 // the total: if it does not pass, the smallest group that could be shown is
 // hidden as well, and so on (complementary suppression).
-func (r Rule) partition(kind wire.Kind, all groups, windows uint64) release {
+func (r Rule) partition(kind wire.Kind, all groups, windows uint64, of membership) release {
 	out := release{shown: groups{}}
 	rest := newSum(windows)
 	hide := func(s *sum) {
-		rest.add(s)
+		rest.add(s, of)
 		out.count++
 	}
 	for _, name := range slices.Sorted(maps.Keys(all)) {
@@ -70,8 +70,8 @@ func (r Rule) partition(kind wire.Kind, all groups, windows uint64) release {
 //
 // totals tells that the hours' totals and the day's are published elsewhere,
 // also of hours whose groups are all hidden.
-func (r Rule) day(kind wire.Kind, hours []groups, released []release, windows uint64, totals bool) release {
-	d := newDay(hours, released, windows, totals)
+func (r Rule) day(kind wire.Kind, hours []groups, released []release, windows uint64, totals bool, of membership) release {
+	d := newDay(hours, released, windows, totals, of)
 	if len(d.silent) > 0 && !r.passes(kind, d.over(d.silent, nil)) {
 		// The total would tell of the hours that nothing is published of.
 		return release{shown: d.known}
@@ -120,7 +120,7 @@ func (r Rule) day(kind wire.Kind, hours []groups, released []release, windows ui
 		case shown[name]:
 			out.shown[name] = s
 		case out.shown[name] == nil:
-			rest.add(s)
+			rest.add(s, of)
 			out.count++
 		}
 	}
@@ -134,6 +134,7 @@ func (r Rule) day(kind wire.Kind, hours []groups, released []release, windows ui
 type day struct {
 	hours   []groups
 	windows uint64
+	of      membership
 	all     groups            // over the day
 	known   groups            // those of all that follow from the hours already
 	hidden  []map[string]bool // by hour
@@ -142,8 +143,8 @@ type day struct {
 	silent  []int             // hours of which nothing is published
 }
 
-func newDay(hours []groups, released []release, windows uint64, totals bool) *day {
-	d := &day{hours: hours, windows: windows, all: groups{}, known: groups{}, seen: map[string]bool{}}
+func newDay(hours []groups, released []release, windows uint64, totals bool, of membership) *day {
+	d := &day{hours: hours, windows: windows, of: of, all: groups{}, known: groups{}, seen: map[string]bool{}}
 	some := map[string]bool{} // hidden in some hour
 	for h, g := range hours {
 		d.hidden = append(d.hidden, map[string]bool{})
@@ -199,7 +200,7 @@ func (d *day) hour(h int, in func(name string) bool) *sum {
 	s := newSum(d.windows)
 	for name := range d.hidden[h] {
 		if in(name) {
-			s.add(d.hours[h][name])
+			s.add(d.hours[h][name], d.of)
 		}
 	}
 	return s

@@ -19,6 +19,7 @@ func TestAttack(t *testing.T) {
 	for seed := range uint64(1000) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		totals := seed%2 == 0 // are known from elsewhere
+		of := membership(seed%4 < 2)
 		hours := make([]groups, 2+r.IntN(4))
 		names := 2 + r.IntN(6)
 		for h := range hours {
@@ -34,14 +35,14 @@ func TestAttack(t *testing.T) {
 				hours[h][fmt.Sprint(g)] = s
 			}
 		}
-		if totals && slices.ContainsFunc(hours, func(g groups) bool { return !rule.passes(wire.KindCounter, total(g)) }) {
+		if totals && slices.ContainsFunc(hours, func(g groups) bool { return !rule.passes(wire.KindCounter, total(g, of)) }) {
 			continue // such an hour's total is not published
 		}
 		released := make([]release, len(hours))
 		for h := range hours {
-			released[h] = rule.partition(wire.KindCounter, hours[h], 1)
+			released[h] = rule.partition(wire.KindCounter, hours[h], 1, of)
 		}
-		day := rule.day(wire.KindCounter, hours, released, 1, totals)
+		day := rule.day(wire.KindCounter, hours, released, 1, totals, of)
 		a := newAttack(hours)
 		for h, rel := range released {
 			for name := range rel.shown {
@@ -59,7 +60,7 @@ func TestAttack(t *testing.T) {
 			a.knows(a.dayBut(day.shown))
 		}
 		for _, set := range a.candidates() {
-			if !rule.passes(wire.KindCounter, a.sum(set)) {
+			if !rule.passes(wire.KindCounter, a.sum(set, of)) {
 				hidden++
 				if a.follows(set) {
 					t.Fatalf("seed %d: %v follows from what is published:\nhours %v\nday %v", seed, set, released, day)
@@ -72,10 +73,10 @@ func TestAttack(t *testing.T) {
 	}
 }
 
-func total(g groups) *sum {
+func total(g groups, of membership) *sum {
 	s := newSum(1)
 	for _, o := range g {
-		s.add(o)
+		s.add(o, of)
 	}
 	return s
 }
@@ -146,13 +147,13 @@ func (a *attack) candidates() [][]atom {
 	return sets
 }
 
-func (a *attack) sum(set []atom) *sum {
+func (a *attack) sum(set []atom, of membership) *sum {
 	hours := map[int]*sum{}
 	for _, x := range set {
 		if hours[x.hour] == nil {
 			hours[x.hour] = newSum(1)
 		}
-		hours[x.hour].add(a.hours[x.hour][x.name])
+		hours[x.hour].add(a.hours[x.hour][x.name], of)
 	}
 	s := newSum(1)
 	for h := range a.hours {
