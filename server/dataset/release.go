@@ -102,7 +102,7 @@ func (r Rule) days(m *wire.Metric, hours []cells, was []released, windows uint64
 	}
 	out := released{r.day(m.Kind, all, first, windows, false, overlapping), map[wire.Facet]map[string]release{}}
 	for _, facet := range m.Facets {
-		if facet == wire.All {
+		if facet == wire.All || !slices.ContainsFunc(hours, func(c cells) bool { return c.facets[facet] != nil }) {
 			continue
 		}
 		out.facets[facet] = map[string]release{}
