@@ -42,6 +42,7 @@ type Config struct {
 	Retention Retention `json:"retention"`
 	Privacy   Privacy   `json:"privacy"`
 	Campaigns Campaigns `json:"campaigns"`
+	Dataset   Dataset   `json:"dataset"`
 	Store     Store     `json:"store"`
 	// Roles are what this server does; all of collect, dashboard, updates and
 	// build.
@@ -196,6 +197,17 @@ type Campaigns struct {
 	Keep Duration `json:"keep"`
 }
 
+// Dataset is what is published for anyone to have. Its privacy rule is Privacy's,
+// or, where that hides nothing, that of a public data set.
+type Dataset struct {
+	Publish bool `json:"publish"` // false
+	// Delay is how long after its end an hour or day is published; "1h". What
+	// is reported later is left out.
+	Delay       Duration `json:"delay"`
+	Licence     string   `json:"licence"` // SPDX identifier; "CC-BY-4.0"
+	Attribution string   `json:"attribution"`
+}
+
 // Store configures the embedded database.
 type Store struct {
 	MemoryMiB int64 `json:"memory_mib"` // how much memory it may use; 1024
@@ -225,6 +237,7 @@ func defaultConfig() Config {
 		Limits:         Limits{PerSender: 50, Global: 20_000},
 		Retention:      Retention{Raw: Duration{90 * 24 * time.Hour}},
 		Campaigns:      Campaigns{MinInstances: campaigns.DefaultLeast, Keep: Duration{30 * 24 * time.Hour}},
+		Dataset:        Dataset{Delay: Duration{time.Hour}, Licence: "CC-BY-4.0"},
 		Store:          Store{MemoryMiB: 1024},
 		Roles:          slices.Clone(roles),
 		Updates:        Updates{CheckEvery: Duration{6 * time.Hour}, ExecutablesMiB: 20 << 10, RepositoryMiB: 64 << 10},

@@ -21,6 +21,7 @@ import (
 	"github.com/caddy-evergreen/evergreen/server/campaigns"
 	"github.com/caddy-evergreen/evergreen/server/collect"
 	"github.com/caddy-evergreen/evergreen/server/dashboard"
+	"github.com/caddy-evergreen/evergreen/server/dataset"
 	"github.com/caddy-evergreen/evergreen/server/geo"
 	"github.com/caddy-evergreen/evergreen/server/ingestlog"
 	"github.com/caddy-evergreen/evergreen/server/release"
@@ -98,6 +99,7 @@ type service struct {
 	store      *duckdb.Store
 	aggregator *aggregate.Aggregator
 	campaigns  *campaigns.Correlator
+	dataset    *dataset.Publisher // nil: nothing is published
 	updates    *updateService
 	handler    http.Handler
 }
@@ -188,6 +190,16 @@ func (s *service) collect(mux *http.ServeMux, timing wire.Timing, dev string, re
 	if err != nil {
 		return err
 	}
+	if config.Dataset.Publish {
+		c, err := datasetConfig(config, timing, s.store, log)
+		if err != nil {
+			return err
+		}
+		if s.dataset, err = dataset.Open(c); err != nil {
+			return err
+		}
+		mux.Handle("GET /dataset/", datasetFiles(c.Folder))
+	}
 	collector.Register(mux)
 	pages.Register(mux)
 	return nil
@@ -247,6 +259,9 @@ func (s *service) Run(ctx context.Context, ln net.Listener) error {
 		start("aggregating reports", s.aggregator.Run)
 		start("dropping what is out of date", s.retain)
 	}
+	if s.dataset != nil {
+		start("publishing the data set", s.dataset.Run)
+	}
 	if s.updates != nil {
 		start("the update service", s.updates.Run)
 	}
@@ -292,6 +307,9 @@ func (s *service) Close() error {
 	var errs []error
 	if s.updates != nil {
 		errs = append(errs, s.updates.Close())
+	}
+	if s.dataset != nil {
+		errs = append(errs, s.dataset.Close())
 	}
 	if s.reports != nil {
 		errs = append(errs, s.reports.Close())
