@@ -131,6 +131,9 @@ func buildDataset(ctx context.Context, file, data string, again bool, why string
 	if err != nil {
 		return err
 	}
+	if _, err := os.Stat(config.Data); err != nil {
+		return fmt.Errorf("there is no data folder: %w (name the service's with --data or --config)", err)
+	}
 	store, err := duckdb.Open(filepath.Join(config.Data, "evergreen.duckdb"), duckdb.Options{Memory: config.Store.MemoryMiB << 20, Threads: config.Store.Threads})
 	if err != nil {
 		return fmt.Errorf("%w (is `evergreen serve` running? It publishes by itself)", err)
