@@ -385,3 +385,42 @@ func TestJournalLost(t *testing.T) {
 		})
 	}
 }
+
+// A rehearsal that takes the server down with it, as where memory is short, is
+// not tried at each start.
+func TestEndsWhileRehearsing(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		var n int
+		w.edit = func(a *Actions) {
+			a.Rehearse = func(ctx context.Context, _ Candidate) (string, error) { n++; <-ctx.Done(); return "", ctx.Err() }
+		}
+		w.start()
+		w.reach(Rehearsing)
+		w.now().end() // in order: it counts for nothing
+		for began := time.Now(); time.Since(began) < 48*time.Hour; w.pass(10 * time.Second) {
+			w.start()
+			w.pass(10 * time.Second)
+			w.now().kill()
+			if len(w.outcomes) >= maxTries {
+				break
+			}
+			for s, err := ReadStatus(w.dir); s.State != Rehearsing && err == nil; s, err = ReadStatus(w.dir) {
+				w.start()
+				w.pass(time.Hour)
+				if w.now().u.Status().State != Rehearsing {
+					w.now().end()
+				} else {
+					w.now().kill()
+				}
+			}
+		}
+		if n > maxTries+1 || len(w.outcomes) != maxTries {
+			t.Errorf("%d rehearsals, %d outcomes", n, len(w.outcomes))
+		}
+		w.start()
+		w.pass(time.Hour)
+		if q := w.now().u.Status().Quarantine; len(q) != 1 || q[0].Cause != CauseRehearsal {
+			t.Errorf("quarantine %+v", q)
+		}
+	})
+}

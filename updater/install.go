@@ -161,9 +161,8 @@ func (u *Updater) download(ctx context.Context) error {
 	if err != nil {
 		return Passing(CauseOther, fmt.Errorf("the installed executable: %w", err))
 	}
-	file, err := u.slots.Make(slots.Slot{
-		ID: a.Slot, Target: a.Target.Name, Caddy: a.Version, Build: a.Plan.Build, From: a.From, Installed: installed,
-	})
+	slot := slots.Slot{ID: a.Slot, Target: a.Target.Name, Caddy: a.Version, Build: a.Plan.Build, From: a.From, Installed: installed}
+	file, err := u.slots.Make(slot)
 	if err != nil {
 		return Passing(storage(err), err)
 	}
@@ -187,6 +186,11 @@ func (u *Updater) download(ctx context.Context) error {
 	}
 	if err := acceptBuild(self.Build, build, &a.Plan.Build); err != nil {
 		return err
+	}
+	// What the next start judges it by is what it is, not what was said of it.
+	slot.Build, slot.Caddy = build, build.Version(wire.CaddyPath)
+	if _, err := u.slots.Make(slot); err != nil {
+		return Passing(storage(err), err)
 	}
 	if err := u.slots.Seal(a.Slot, got.Metadata); err != nil {
 		if errors.Is(err, slots.ErrHash) {

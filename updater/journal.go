@@ -272,6 +272,9 @@ func (u *Updater) load() error {
 	if err != nil {
 		return err
 	}
+	if j.Attempt != nil { // the folder may have moved
+		j.Attempt.Path = u.slots.Executable(j.Attempt.Slot)
+	}
 	u.j = j
 	return nil
 }

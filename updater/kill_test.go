@@ -194,7 +194,7 @@ func TestKilled(t *testing.T) {
 					break
 				}
 				// Each start after that is killed as well, at the next writes.
-				for range 2 {
+				for range 1 + n%2 {
 					killed, r = serve(t, self, dir, mode, 1+n%3, "1")
 					if !killed {
 						break

@@ -19,6 +19,21 @@ func acceptAnswer(self wire.Check, a wire.Answer) error {
 	if !a.NeedsUpdate {
 		return nil
 	}
+	if a.Plan == nil || len(a.Plan.Changes) == 0 {
+		return errors.New("it does not say what an update changes")
+	}
+	if n := len(a.Plan.Build.Modules); n > wire.MaxModules {
+		return fmt.Errorf("it names %d modules", n)
+	}
+	// All of it is kept in the journal, and some of it said in the log.
+	const most = 1 << 20
+	b, err := json.Marshal(a)
+	if err != nil {
+		return err
+	}
+	if len(b) > most {
+		return fmt.Errorf("it has %d bytes, over %d", len(b), most)
+	}
 	for _, c := range a.Plan.Changes {
 		if c.Path == "" || len(c.Path) > wire.MaxFactString || len(c.To) > wire.MaxFactString {
 			return fmt.Errorf("it changes %.80q to %.80q", c.Path, c.To)

@@ -21,6 +21,8 @@ func (u *Updater) resume() {
 	mine := a != nil && a.Slot == u.c.Running.Slot
 	sameBoot := u.boot == u.j.Boot
 	switch {
+	case (u.j.State == Downloading || u.j.State == Rehearsing) && sameBoot:
+		u.fail(Passing(map[State]Cause{Downloading: CauseOther, Rehearsing: CauseRehearsal}[u.j.State], fmt.Errorf("Caddy ended without notice while the update was %s", u.j.State)))
 	case u.j.State == Switching && a.Back != nil && !mine:
 		u.end(RolledBack, a.Back.Cause, a.Back.Why)
 	case u.j.State == Switching && a.Back == nil && !mine:

@@ -184,6 +184,7 @@ func (u *Updater) leave() {
 		if u.j.State == Watching {
 			u.note(func(j *journal) { j.Clean = true })
 		}
+		u.hold() // what is under way when a process ends otherwise may be why
 		u.unlock()
 		u.unlock = nil
 	}
@@ -221,6 +222,9 @@ func (u *Updater) turn(ctx context.Context) (wait time.Duration) {
 		u.stop()
 		return wait
 	}
+	if u.problem != "" || u.dirty {
+		wait = time.Minute
+	}
 	u.settle()
 	if u.j.AskedAs != "" && u.j.AskedAs != u.askedAs() {
 		u.note(func(j *journal) { j.NextCheck, j.AskedAs = time.Time{}, "" })
@@ -233,7 +237,7 @@ func (u *Updater) turn(ctx context.Context) (wait time.Duration) {
 		}
 		u.serve(ctx, r)
 	}
-	wait = u.checkIfDue(ctx)
+	wait = min(wait, u.checkIfDue(ctx))
 	if ctx.Err() != nil {
 		return 0
 	}
