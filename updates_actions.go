@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
+
 	"github.com/caddy-evergreen/evergreen/boot"
 	"github.com/caddy-evergreen/evergreen/inventory"
 	"github.com/caddy-evergreen/evergreen/updater"
@@ -29,6 +31,7 @@ func (u *updates) actions() updater.Actions {
 		Switch:  u.switchTo,
 		Up:      switchUp,
 		Watch:   u.watch,
+		Ending:  caddy.Exiting,
 		Tell:    u.tell,
 		Outcome: u.outcome,
 	}

@@ -97,6 +97,10 @@ type Actions struct {
 	// Watch returns what harm the running candidate does, as soon as it is clear,
 	// or "" when it was watched for long enough.
 	Watch func(context.Context, Candidate) (harm string, err error)
+	// Ending tells that the process began to end in order. It may be killed before
+	// Run is told to end, when connections take longer than who stops it waits, and
+	// that is no crash. Called each second while Watch runs; nil: Run is always told.
+	Ending func() bool
 	// Tell is called for each notice that is due: once for each update, and again
 	// each day that it is still there.
 	Tell func(Notice)

@@ -227,8 +227,14 @@ func TestEndsWhileWatching(t *testing.T) {
 		end  func(*world)
 		want State
 	}{
-		"in order":  {func(w *world) { w.now().end() }, Healthy},
-		"crash":     {func(w *world) { w.now().kill() }, RolledBack},
+		"in order": {func(w *world) { w.now().end() }, Healthy},
+		"crash":    {func(w *world) { w.now().kill() }, RolledBack},
+		"in order, but for the end": {func(w *world) {
+			w.ending.Store(true)
+			w.pass(2 * time.Second)
+			w.now().kill()
+			w.ending.Store(false)
+		}, Healthy},
 		"power cut": {func(w *world) { w.now().kill(); w.boot = "2" }, Healthy},
 		"another was installed": {func(w *world) {
 			w.now().end()

@@ -257,6 +257,9 @@ func (u *Updater) watch(ctx context.Context) time.Duration {
 	}
 	var harm string
 	rollback := func() bool {
+		if u.c.Actions.Ending != nil && !u.j.Clean && u.c.Actions.Ending() {
+			u.note(func(j *journal) { j.Clean = true })
+		}
 		for r := u.requested(); r != nil; r = u.requested() {
 			if r.rollback {
 				return true

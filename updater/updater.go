@@ -356,7 +356,7 @@ func (u *Updater) during(ctx context.Context, unwanted func() bool, f func(conte
 	defer cancel(nil)
 	done := make(chan error, 1)
 	go func() { done <- guarded(ctx, f) }()
-	look := time.NewTicker(5 * time.Second)
+	look := time.NewTicker(time.Second)
 	defer look.Stop()
 	defer u.wake() // what was noticed here is looked at again afterwards
 	for {

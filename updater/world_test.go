@@ -33,7 +33,7 @@ type world struct {
 	refused error
 	edit    func(*Actions)     // last, on the actions of each process
 	fault   func(string) error // of the disk, by operation
-	noLock  bool
+	ending  atomic.Bool
 
 	mu       sync.Mutex
 	answer   wire.Answer
@@ -250,6 +250,7 @@ func (w *world) actions(p *proc) Actions {
 				return "", ctx.Err()
 			}
 		},
+		Ending:  w.ending.Load,
 		Tell:    func(n Notice) { w.mu.Lock(); w.told = append(w.told, n); w.mu.Unlock() },
 		Outcome: func(o Outcome) { w.mu.Lock(); w.outcomes = append(w.outcomes, o); w.mu.Unlock() },
 	}
