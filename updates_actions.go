@@ -26,6 +26,7 @@ func (u *updates) actions() updater.Actions {
 		Ask:     u.ask,
 		Vouched: u.vouched,
 		Fetch:   u.fetch,
+		Discard: u.discard,
 		Inspect: inspect,
 		Config:  u.loads.Load,
 		Switch:  u.switchTo,

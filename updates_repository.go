@@ -195,3 +195,19 @@ func whyUntrusted(err error) error {
 	}
 	return updater.Passing(cause, err)
 }
+
+// discard removes what was downloaded in part of what is no longer wanted.
+func (u *updates) discard(t wire.Target) {
+	sums := []string{t.SHA256}
+	for _, f := range t.Files {
+		sums = append(sums, f.SHA256)
+	}
+	for _, sum := range sums {
+		if b, err := hex.DecodeString(sum); err != nil || len(b) != sha256.Size {
+			continue // no name of a file of ours
+		}
+		for _, name := range []string{sum, sum + ".packed"} {
+			_ = os.Remove(filepath.Join(u.dir, "tuf", "parts", name)) // it is not there, or is found by the next download
+		}
+	}
+}

@@ -232,3 +232,29 @@ func TestUpdatesOffWritesNothing(t *testing.T) {
 		t.Errorf("set twice: %v", err)
 	}
 }
+
+func TestDiscard(t *testing.T) {
+	u := &updates{dir: t.TempDir()}
+	parts := filepath.Join(u.dir, "tuf", "parts")
+	if err := os.MkdirAll(parts, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	wanted, sum, other := strings.Repeat("aa", 32), strings.Repeat("bb", 32), strings.Repeat("cc", 32)
+	outside := filepath.Join(u.dir, "outside")
+	for _, file := range []string{filepath.Join(parts, wanted), filepath.Join(parts, sum), filepath.Join(parts, other+".packed"), outside} {
+		if err := os.WriteFile(file, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	u.discard(wire.Target{SHA256: sum, Files: []wire.TargetFile{{SHA256: other}, {SHA256: "../../outside"}}})
+	left, err := filepath.Glob(filepath.Join(parts, "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff([]string{filepath.Join(parts, wanted)}, left); d != "" {
+		t.Errorf("left (-want +got):\n%s", d)
+	}
+	if _, err := os.Stat(outside); err != nil {
+		t.Error(err)
+	}
+}

@@ -73,6 +73,9 @@ type spec struct {
 	Go      string               `json:"go"`
 	Caddy   string               `json:"caddy"`
 	Plugins []wire.ModuleVersion `json:"plugins"`
+	// Evergreen is this module's version, or the hash of its source. It is in each
+	// executable of a service, and not among the plugins.
+	Evergreen string `json:"evergreen"`
 }
 
 // acceptVouched refuses an executable by what is signed of it: a service that is
@@ -96,6 +99,9 @@ func acceptVouched(self wire.Check, custom wire.TargetCustom) error {
 	}
 	b := wire.BuildList{Go: s.Go, Modules: []wire.ModuleVersion{{Path: wire.CaddyPath, Version: s.Caddy}}}
 	b.Modules = append(b.Modules, s.Plugins...)
+	if s.Evergreen != "" {
+		b.Modules = append(b.Modules, wire.ModuleVersion{Path: wire.EvergreenPath, Version: s.Evergreen})
+	}
 	b.Sort()
 	return acceptBuild(self.Build, b, nil)
 }
