@@ -221,8 +221,14 @@ func (c *Caddy) Stop() error {
 		}
 		return nil
 	case <-time.After(20 * time.Second):
-		c.Kill()
-		return fmt.Errorf("Caddy did not stop within 20 s and was killed\n%s", c.LogTail(15))
+		// Go's runtime then writes what every goroutine does.
+		_ = c.Signal(syscall.SIGABRT)
+		select {
+		case <-c.done:
+		case <-time.After(5 * time.Second):
+			c.Kill()
+		}
+		return fmt.Errorf("Caddy did not stop within 20 s and was killed\n%s", c.LogTail(300))
 	}
 }
 
