@@ -3,6 +3,7 @@
 package selfupdate
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -16,7 +17,7 @@ import (
 // galleryLoads are what a bad candidate is seen by, at a low rate: the figure
 // that counts is how many requests it harmed.
 var galleryLoads = testbed.LoadConfig{
-	Kinds:   []string{testbed.LoadNew, testbed.LoadNewTLS, testbed.LoadKeepAlive, testbed.LoadPost, testbed.LoadH2, testbed.LoadH2Post, testbed.LoadH3},
+	Kinds:   []string{testbed.LoadNew, testbed.LoadNewTLS, testbed.LoadKeepAlive, testbed.LoadH2, testbed.LoadH2Post, testbed.LoadH3},
 	Workers: 2, Pause: 50 * time.Millisecond,
 }
 
@@ -38,25 +39,30 @@ func TestE2EBadCandidates(t *testing.T) {
 	s.before(t)
 	s.after(t) // built before the clock of any of them runs
 	const late = " 25s"
+	// What a rehearsal finds, and what only a watch can: the same in either case
+	// is that it is gone. Memory may be eaten too slowly for a rehearsal.
+	var (
+		rehearsed = []updater.State{updater.Rehearsing}
+		watched   = []updater.State{updater.Watching}
+		either    = []updater.State{updater.Rehearsing, updater.Watching}
+	)
 	for _, c := range []struct {
-		name string
-		does string // BADPLUGIN
-		ends updater.State
-		step updater.State
-		// causes that are right: which comes first may depend on the machine
+		name   string
+		does   string // BADPLUGIN
+		steps  []updater.State
 		causes []updater.Cause
 	}{
-		{"exits at start", "exit", updater.Failed, updater.Rehearsing, []updater.Cause{updater.CauseRehearsal}},
-		{"hangs at start", "hang", updater.Failed, updater.Rehearsing, []updater.Cause{updater.CauseRehearsal}},
-		{"panics on the first request", "panic", updater.Failed, updater.Rehearsing, []updater.Cause{updater.CauseRehearsal}},
-		{"answers 500 on one site", "broken-site two.localhost", updater.Failed, updater.Rehearsing, []updater.Cause{updater.CauseRehearsal}},
-		{"drops HTTP/3", "no-h3", updater.Failed, updater.Rehearsing, []updater.Cause{updater.CauseRehearsal}},
-		{"leaks memory at once", "leak", updater.Failed, updater.Rehearsing, []updater.Cause{updater.CauseRehearsal}},
-		{"has lost a module", "lose", updater.Failed, updater.Rehearsing, []updater.Cause{updater.CauseRehearsal, updater.CauseModules}},
-		{"panics at requests, later", "panic-after" + late, updater.RolledBack, updater.Watching, []updater.Cause{updater.CauseHarm}},
-		{"answers 500 on one site, later", "broken-site localhost" + late, updater.RolledBack, updater.Watching, []updater.Cause{updater.CauseHarm}},
-		{"leaks memory, later", "leak-after" + late, updater.RolledBack, updater.Watching, []updater.Cause{updater.CauseHarm}},
-		{"is slow, later", "slow-after" + late, updater.RolledBack, updater.Watching, []updater.Cause{updater.CauseHarm}},
+		{"exits at start", "exit", rehearsed, []updater.Cause{updater.CauseRehearsal, updater.CauseStart}},
+		{"hangs at start", "hang", rehearsed, []updater.Cause{updater.CauseRehearsal, updater.CauseStart}},
+		{"panics on the first request", "panic", rehearsed, []updater.Cause{updater.CauseRehearsal}},
+		{"answers 500 on one site", "broken-site two.localhost", rehearsed, []updater.Cause{updater.CauseRehearsal}},
+		{"drops HTTP/3", "no-h3", rehearsed, []updater.Cause{updater.CauseRehearsal}},
+		{"leaks memory at once", "leak", either, []updater.Cause{updater.CauseRehearsal, updater.CauseStart, updater.CauseHarm}},
+		{"has lost a module", "lose", rehearsed, []updater.Cause{updater.CauseModules}},
+		{"panics at requests, later", "panic-after" + late, watched, []updater.Cause{updater.CauseHarm}},
+		{"answers 500 on one site, later", "broken-site localhost" + late, watched, []updater.Cause{updater.CauseHarm}},
+		{"leaks memory, later", "leak-after" + late, watched, []updater.Cause{updater.CauseHarm}},
+		{"is slow, later", "slow-after" + late, watched, []updater.Cause{updater.CauseHarm}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -71,10 +77,11 @@ func TestE2EBadCandidates(t *testing.T) {
 			all := load.Stop()
 			t.Logf("| %s | %s while %s | %d of %d |", c.name, o.State, o.Step, all.Failed(), all.Requests())
 			t.Logf("%s", all)
-			if o.State != c.ends || o.Step != c.step || !slices.Contains(c.causes, o.Cause) {
+			want := map[updater.State]updater.State{updater.Rehearsing: updater.Failed, updater.Watching: updater.RolledBack}
+			if !slices.Contains(c.steps, o.Step) || o.State != want[o.Step] || !slices.Contains(c.causes, o.Cause) {
 				t.Errorf("it ended as %s, %s, of %q: %s", o.State, o.Step, o.Cause, o.Why)
 			}
-			if c.ends == updater.Failed {
+			if o.State == updater.Failed {
 				lostNothing(t, all)
 			}
 			for _, r := range all {
@@ -90,8 +97,9 @@ func TestE2EBadCandidates(t *testing.T) {
 	}
 }
 
-// quarantined is that the candidate isn't tried again by itself, and that the
-// log says why in one line.
+// quarantined is that the candidate isn't tried again by itself, or not soon: a
+// candidate that did not come up in a rehearsal has a few more tries, since that
+// may be the machine's fault. The log says why.
 func quarantined(t *testing.T, c *testbed.Caddy, o updater.Outcome) {
 	t.Helper()
 	s, err := status(t.Context(), c)
@@ -99,19 +107,28 @@ func quarantined(t *testing.T, c *testbed.Caddy, o updater.Outcome) {
 		t.Fatal(err)
 	}
 	if len(s.Quarantine) != 1 || s.Quarantine[0].Slot != o.Slot || s.Quarantine[0].Why == "" {
-		t.Errorf("in quarantine: %+v", s.Quarantine)
+		if o.State != updater.Failed || s.Waiting == "" {
+			t.Errorf("in quarantine: %+v; it is %s: %s", s.Quarantine, s.State, s.Waiting)
+		}
 	}
 	if active, ok, err := slotsOf(c).Active(); err != nil || ok {
 		t.Errorf("slot %s is active (%v)", active.ID, err)
 	}
-	lines := 0
-	for line := range strings.Lines(c.Log()) {
-		if strings.Contains(line, o.Why) {
-			lines++
-		}
+	logged(t, c, o)
+}
+
+// logged is that the log has why an update ended as it did.
+func logged(t *testing.T, c *testbed.Caddy, o updater.Outcome) {
+	t.Helper()
+	line, _, _ := strings.Cut(o.Why, "\n")
+	var b strings.Builder
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(line[:min(len(line), 80)]); err != nil {
+		t.Fatal(err)
 	}
-	if o.Why == "" || lines == 0 {
-		t.Errorf("%d lines of the log say why: %q", lines, o.Why)
+	if text := strings.Trim(b.String(), "\"\n"); text == "" || !strings.Contains(c.Log(), text) {
+		t.Errorf("the log has not why: %s", text)
 	}
 }
 

@@ -210,9 +210,7 @@ func TestE2EBadWays(t *testing.T) {
 			if slot, err := runs(caddy); err != nil || slot != "" {
 				t.Errorf("slot %q runs (%v)", slot, err)
 			}
-			if !strings.Contains(caddy.Log(), o.Why) {
-				t.Errorf("the log has not why: %s", o.Why)
-			}
+			logged(t, caddy, o)
 			if !w.stays {
 				m.honest()
 				began := time.Now()
