@@ -90,6 +90,10 @@ func switchTo(ctx context.Context, to switchTarget, o switchOptions) error {
 			return err
 		}
 		next, err := planStart(ctx, to.Executable)
+		if err != nil && o.Rough {
+			o.Log.Warn("the next executable loads what Caddy was started with: the running configuration can't be had", zap.Error(err))
+			next, err = planAnew()
+		}
 		if err != nil {
 			return err
 		}

@@ -30,6 +30,8 @@ const (
 	adaptTimeout = time.Minute
 )
 
+var errNotRun = errors.New("only a Caddy that was started by `caddy run` or `caddy start` can be switched")
+
 // A nextStart is how the next executable starts.
 type nextStart struct {
 	live   []byte // the configuration that runs, as /config/ has it
@@ -51,7 +53,7 @@ func (n *nextStart) discard() {
 // was edited and not loaded.
 func planStart(ctx context.Context, next string) (*nextStart, error) {
 	if len(started.args) < 2 || started.args[1] != "run" {
-		return nil, errors.New("only a Caddy that was started by `caddy run` or `caddy start` can be switched")
+		return nil, errNotRun
 	}
 	live, err := liveConfig(ctx)
 	if err != nil {
@@ -82,6 +84,26 @@ func planStart(ctx context.Context, next string) (*nextStart, error) {
 	} else if n.flags.pingback != "" {
 		// The `caddy start` that waits for it has ended long ago.
 		n.args = n.flags.args("")
+	}
+	return n, nil
+}
+
+// planAnew is a start as this process's was, whatever runs now.
+func planAnew() (*nextStart, error) {
+	if len(started.args) < 2 || started.args[1] != "run" {
+		return nil, errNotRun
+	}
+	f, err := parseRun(started.args[2:])
+	if err != nil {
+		return nil, err
+	}
+	given, _, err := f.configuration()
+	if err != nil {
+		return nil, err
+	}
+	n := &nextStart{live: given, config: given, flags: f}
+	if f.pingback != "" {
+		n.args = f.args("")
 	}
 	return n, nil
 }
@@ -250,6 +272,9 @@ func running() uintptr {
 // liveConfig is the running configuration as /config/ has it. With the admin
 // endpoint off nothing can have changed it but its file.
 func liveConfig(ctx context.Context) ([]byte, error) {
+	if running() == 0 {
+		return nil, errors.New("Caddy runs no configuration")
+	}
 	address, off, err := adminListen()
 	if err != nil {
 		return nil, err

@@ -1,0 +1,100 @@
+package evergreen
+
+import (
+	"io"
+	"net"
+	"net/http"
+	"path/filepath"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+var withoutContext caddy.Context
+
+// Who asks the admin endpoint between two executables waits in its queue, and is
+// answered by the next one's. Here one process is both.
+func TestAdminQueueIsInherited(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		if _, err := listeningOn(nil); err == nil {
+			t.Error("a socket is held where none can be handed on")
+		}
+		return
+	}
+	for _, network := range []string{"tcp", "unix"} {
+		t.Run(network, func(t *testing.T) {
+			_, c := newSite(t, "", `respond "fine"`)
+			address := "127.0.0.1:" + freePort(t)
+			listen := address
+			if network == "unix" {
+				address = filepath.Join(t.TempDir(), "a.sock")
+				listen = "unix/" + address
+			}
+			c["admin"].(map[string]any)["listen"] = listen
+			loadFile(t, c)
+			live, err := liveConfig(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			ask := func() error {
+				tr := &http.Transport{DisableKeepAlives: true, Dial: func(string, string) (net.Conn, error) { return net.Dial(network, address) }}
+				cl := &http.Client{Transport: tr, Timeout: time.Minute}
+				resp, err := cl.Get("http://127.0.0.1/evergreen/switch")
+				if err != nil {
+					return err
+				}
+				defer resp.Body.Close()
+				_, err = io.Copy(io.Discard, resp.Body)
+				return err
+			}
+			if network == "tcp" {
+				// Host names are checked there.
+				ask = func() error {
+					resp, err := http.Get("http://" + address + "/evergreen/switch")
+					if err != nil {
+						return err
+					}
+					return resp.Body.Close()
+				}
+			}
+			sw := newSwitchServer(live)
+			if sw.admin, err = holdAdmin(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if err := sw.Stop(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if err := sw.lastWords(nil); err != nil {
+				t.Fatal(err)
+			}
+			answered := make(chan error, 1)
+			go func() { answered <- ask() }()
+			select {
+			case err := <-answered:
+				t.Fatalf("nobody serves, and yet it is answered (%v)", err)
+			case <-time.After(50 * time.Millisecond):
+			}
+			inherited := *sw.admin
+			if err := sw.Resume(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			inherited.inherit()
+			if err := <-answered; err != nil {
+				t.Errorf("who has waited: %v", err)
+			}
+			if err := ask(); err != nil {
+				t.Errorf("who comes later: %v", err)
+			}
+		})
+	}
+}
+
+func TestInheritedAdmin(t *testing.T) {
+	for _, bad := range []string{``, `null`, `{}`, `[]`, `{"descriptor":2,"network":"tcp","address":"x"}`, `{"descriptor":9,"network":"udp","address":"x"}`, `{"descriptor":9,"network":"tcp"}`} {
+		if h := inheritedAdmin([]byte(bad)); h != nil {
+			t.Errorf("%s is taken as %+v", bad, h)
+		}
+	}
+}
