@@ -203,8 +203,27 @@ func Late(data string, root []byte) (err error) {
 		return errNoRoot
 	case now == state.tried:
 		return state.process.Refused
+	case readsStdin(os.Args):
+		return errStdin
 	}
 	return start(data, now.root)
+}
+
+var errStdin = errors.New("the active slot is not started, since the configuration was read from standard input, where another executable could not read it again: name the file with the root metadata in " + Root)
+
+// readsStdin tells whether the configuration came from standard input.
+func readsStdin(args []string) bool {
+	for i, a := range args {
+		switch a {
+		case "--config=-", "-c-", "-c=-":
+			return true
+		case "--config", "-c":
+			if i+1 < len(args) && args[i+1] == "-" {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // Up is called when Caddy has loaded its first configuration, by whatever

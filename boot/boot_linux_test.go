@@ -225,6 +225,17 @@ func TestLate(t *testing.T) {
 	if got := w.hear(w.command(w.installed, []string{"validate"}, "LATE_ROOT="+w.rootFile)); got.Slot != "" || got.Late != "" {
 		t.Errorf("another command: %+v", got)
 	}
+	for _, args := range [][]string{{"run", "--config", "-"}, {"run", "-c", "-", "--resume"}, {"run", "--config=-"}} {
+		if got := w.hear(w.command(w.installed, args, "LATE_ROOT="+w.rootFile)); got.Slot != "" || !strings.Contains(got.Late, "standard input") {
+			t.Errorf("with the configuration from standard input: %+v", got)
+		}
+		if got := w.hear(w.command(w.installed, args, boot.Root+"="+w.rootFile)); got.Slot != s.ID {
+			t.Errorf("with a root before that: %+v", got)
+		}
+		if err := w.dir.GiveBack(s.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
 	// What was refused at the start is not tried again, and the reason stays.
 	if err := w.dir.Mark(s.ID, slots.Bad, "it panicked"); err != nil {
 		t.Fatal(err)
