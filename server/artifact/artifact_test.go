@@ -212,6 +212,14 @@ func fetch(t testing.TB, c *trust.Client, name string) []byte {
 	if err := c.Download(t.Context(), target, file); err != nil {
 		t.Fatal(err)
 	}
+	// What is downloaded is proven without the repository, too.
+	saved, err := c.Saved(target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := trust.VerifySaved(sha256.Sum256(saved["1.root.json"]), saved, target.Name, file); err != nil {
+		t.Errorf("offline: %v", err)
+	}
 	b, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
