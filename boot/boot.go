@@ -86,8 +86,16 @@ type attempt struct {
 func Current() Process {
 	state.Lock()
 	defer state.Unlock()
-	if state.process.Installed == "" {
-		state.process.Installed, _ = os.Executable()
+	if p := &state.process; p.Installed == "" {
+		p.Installed, _ = os.Executable()
+		dir := slots.Open(Updates(dataDir(os.Getenv)))
+		if id, ok := slotOf(dir, p.Installed); ok {
+			// A person executed a slot's.
+			p.Slot = id
+			if s, err := dir.Get(id); err == nil {
+				p.Installed = s.Installed.Path
+			}
+		}
 	}
 	return state.process
 }

@@ -35,10 +35,8 @@ func start(data string, root [32]byte) error {
 	if err != nil {
 		return fmt.Errorf("finding the path of this executable: %w", err)
 	}
-	if id, ok := slotOf(dir, self); ok {
-		// A person executed it.
-		state.process = Process{Slot: id, Installed: s.Installed.Path}
-		return nil
+	if _, ok := slotOf(dir, self); ok {
+		return nil // a person executed it: Current finds out which
 	}
 	path := dir.Executable(s.ID)
 	switch err := usable(dir, s, self, path, root); {
