@@ -250,19 +250,26 @@ func TestLate(t *testing.T) {
 	}
 }
 
-// TestCrash has a slot that crashes when it is initialised, until its tries are
-// used up.
+// crash starts a slot that crashes.
+func (w *world) crash(how string) {
+	w.t.Helper()
+	cmd := w.command(w.installed, []string{"run"}, how)
+	out, err := cmd.Output()
+	if err == nil || !strings.Contains(cmd.Stderr.(*bytes.Buffer).String(), "the slot crashes") {
+		w.t.Fatalf("%v: %s %s", err, out, cmd.Stderr)
+	}
+}
+
+// TestCrash has a slot that crashes when Caddy is to run, until its tries are used
+// up.
 func TestCrash(t *testing.T) {
+	const how = "SLOT_DOES=crash in run"
 	w := newWorld(t)
 	s := w.update(release{})
 	for range boot.Tries {
-		cmd := w.command(w.installed, []string{"run"}, "SLOT_DOES=crash")
-		out, err := cmd.Output()
-		if err == nil || !strings.Contains(cmd.Stderr.(*bytes.Buffer).String(), "the slot crashes") {
-			t.Fatalf("%v: %s %s", err, out, cmd.Stderr)
-		}
+		w.crash(how)
 	}
-	got := w.run("SLOT_DOES=crash")
+	got := w.run(how)
 	if got.Slot != "" || !strings.Contains(got.Refused, "no tries left") || !strings.Contains(got.Refused, "caddy evergreen apply") {
 		t.Errorf("%+v", got)
 	}
@@ -271,6 +278,24 @@ func TestCrash(t *testing.T) {
 	}
 	if got := w.run(); got.Slot != s.ID {
 		t.Errorf("%+v", got)
+	}
+}
+
+// TestCrashAtOnce has one that crashes whatever it is asked: the second start
+// finds that out before it is too late.
+func TestCrashAtOnce(t *testing.T) {
+	const how = "SLOT_DOES=crash"
+	w := newWorld(t)
+	s := w.update(release{})
+	w.crash(how)
+	if got := w.run(how); got.Slot != "" || !strings.Contains(got.Refused, "'version' fails: exit status 2: panic: the slot crashes") {
+		t.Errorf("%+v", got)
+	}
+	if n := w.tries(s.ID); n != boot.Tries-1 {
+		t.Errorf("%d tries are left", n)
+	}
+	if got := w.run(); got.Slot != s.ID {
+		t.Errorf("when it crashes no more: %+v", got)
 	}
 }
 

@@ -1,11 +1,13 @@
 package boot
 
 import (
+	"context"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
@@ -45,6 +47,12 @@ func start(data string, root [32]byte) error {
 	case err != nil:
 		return fmt.Errorf("slot %.12s (Caddy %s) is not started, and the installed executable runs: %w", s.ID, s.Caddy, err)
 	}
+	if s.Tries < s.Most {
+		// The last start did not come up, or was ended by force.
+		if err := probe(path, s.ID, self); err != nil {
+			return fmt.Errorf("slot %.12s (Caddy %s) is not started, and the installed executable runs: %w", s.ID, s.Caddy, err)
+		}
+	}
 	if _, err := dir.TakeTry(s.ID); err != nil {
 		hint := "try the update again with 'caddy evergreen apply', or report what went wrong with it"
 		if !errors.Is(err, slots.ErrNoTries) {
@@ -57,6 +65,38 @@ func start(data string, root [32]byte) error {
 		return fmt.Errorf("slot %.12s (Caddy %s) can't be executed, and the installed executable runs: %w", s.ID, s.Caddy, err)
 	}
 	return nil
+}
+
+// probeTime is long for printing a version, and short for a start of Caddy.
+const probeTime = 10 * time.Second
+
+// probe tells why an executable can't so much as print its version: it needs a
+// newer kernel, say, or crashes when it is initialised. To start it would leave
+// no Caddy at all, until somebody starts the next.
+func probe(path, id, self string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), probeTime)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, path, "version")
+	cmd.Env = append(os.Environ(), Env(id, self))
+	cmd.WaitDelay = time.Second
+	var said head
+	cmd.Stdout, cmd.Stderr = &said, &said
+	err := cmd.Run()
+	if ctx.Err() != nil {
+		err = fmt.Errorf("it takes longer than %v", probeTime)
+	}
+	if err != nil {
+		return fmt.Errorf("it did not come up, and 'version' fails: %w: %s", err, strings.TrimSpace(string(said)))
+	}
+	return nil
+}
+
+// A head keeps the first bytes of what is written, which tell most of a crash.
+type head []byte
+
+func (h *head) Write(b []byte) (int, error) {
+	*h = append(*h, b[:min(len(b), max(0, 300-len(*h)))]...)
+	return len(b), nil
 }
 
 // errPromoted says that the slot was written over the installed executable.

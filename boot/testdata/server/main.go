@@ -31,7 +31,11 @@ func init() {
 	if boot.Current().Slot == "" {
 		return
 	}
-	switch os.Getenv("SLOT_DOES") {
+	does := os.Getenv("SLOT_DOES")
+	if does == "crash in run" && os.Args[1] == "run" {
+		does = "crash"
+	}
+	switch does {
 	case "hang":
 		select {}
 	case "spin":
@@ -76,6 +80,9 @@ func main() {
 	}
 	if err := json.NewEncoder(os.Stdout).Encode(s); err != nil {
 		fmt.Fprintln(os.Stderr, err)
+	}
+	if os.Args[len(os.Args)-1] != "run" {
+		return
 	}
 	switch os.Getenv("THEN") {
 	case "up":
