@@ -57,6 +57,10 @@ func (u *Updater) advance(ctx context.Context) (wait time.Duration) {
 			return 0
 		case ctx.Err() != nil:
 			return 0
+		case err != nil && u.j.State.to(Failed) != nil: // nothing has begun
+			u.warn("begin", "an update can't be begun; it is tried again", err)
+			u.waiting = err.Error()
+			return time.Minute
 		case err != nil:
 			u.fail(err)
 		}

@@ -459,6 +459,9 @@ func TestDiskRefuses(t *testing.T) {
 					}
 					w.start()
 					w.pass(10 * time.Minute)
+					if n := w.warnings(); n == 0 || n > 8 {
+						t.Errorf("%d lines in ten minutes", n)
+					}
 					if s := w.now().u.Status(); switched > 0 || s.State != Failed || w.running() != "v2.11.3" {
 						t.Fatalf("switched %d times: %+v", switched, s)
 					}

@@ -113,6 +113,9 @@ func inWorld(t *testing.T, f func(t *testing.T, w *world)) {
 			if w.p != nil {
 				w.p.end()
 			}
+			for _, e := range logs.FilterMessageSnippet("a fault in the updater").All() {
+				t.Errorf("%s: %v", e.Message, e.ContextMap())
+			}
 		}()
 		f(t, w)
 	})
