@@ -21,6 +21,7 @@ type watching struct {
 	tally    *watch.Tally
 	dir      string
 	on       atomic.Bool  // updates are installed: it is worth counting
+	judged   atomic.Bool  // what this process did was, or is, on trial
 	judging  atomic.Int32 // watches that are going on
 }
 
@@ -28,7 +29,11 @@ type watching struct {
 // The error says why there is none yet; watching works without.
 func newWatching(dir string) (*watching, error) {
 	b, err := watch.Open(filepath.Join(dir, "baseline.json"))
-	return &watching{dir: dir, baseline: b, tally: watch.NewTally(b.Seed())}, err
+	w := &watching{dir: dir, baseline: b, tally: watch.NewTally(b.Seed())}
+	// The first minute begins now: what a server that has just started is
+	// updated to is judged, too.
+	b.Observe(w.sample())
+	return w, err
 }
 
 // count has the requests and handshakes that p sees counted from now on, or not.
@@ -89,8 +94,12 @@ func (w *watching) observe(ctx context.Context) {
 	}
 }
 
-// save keeps the baseline for the next process. It is called before a switch.
+// save keeps the baseline for the next process, with the minute that has begun,
+// unless it may be one of harm. It is called before a switch.
 func (w *watching) save() error {
+	if w.on.Load() && !w.judged.Load() {
+		w.baseline.Observe(w.sample())
+	}
 	if err := os.MkdirAll(w.dir, 0o755); err != nil {
 		return err
 	}
@@ -107,6 +116,7 @@ func (w *watching) watch(ctx context.Context, length time.Duration) (harm string
 	defer cancel()
 	check := &selfCheck{listeners: liveListeners}
 	go check.run(ctx)
+	w.judged.Store(true)
 	w.judging.Add(1)
 	defer w.judging.Add(-1)
 	err = guard("watch", func() error {

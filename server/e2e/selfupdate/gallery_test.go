@@ -69,6 +69,7 @@ func TestE2EBadCandidates(t *testing.T) {
 			caddy := loadedWith(t, testbed.Launch{}, s.before(t).copied(t), gallerySite("2m"), "BADPLUGIN="+c.does)
 			pid := caddy.PID()
 			load := send(t, caddy, galleryLoads)
+			served(c.steps[0] == updater.Watching)
 			began := time.Now()
 			do(t, caddy, "apply")
 			o := ended(t, caddy, began)
@@ -94,6 +95,13 @@ func TestE2EBadCandidates(t *testing.T) {
 			}
 			quarantined(t, caddy, o)
 		})
+	}
+}
+
+// served lets a Caddy serve for as long as it takes to learn what is usual.
+func served(matters bool) {
+	if matters {
+		time.Sleep(40 * time.Second)
 	}
 }
 
@@ -139,6 +147,7 @@ func TestE2ECrashes(t *testing.T) {
 	s := theUpdates(t)
 	c := loadedWith(t, testbed.Launch{}, s.before(t).copied(t), gallerySite("2m"), "BADPLUGIN=crash-after 25s")
 	load := send(t, c, galleryLoads)
+	served(true)
 	began := time.Now()
 	do(t, c, "apply")
 	select {
