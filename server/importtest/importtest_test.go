@@ -74,7 +74,7 @@ var rules = []rule{
 		func(_, i string) bool { return i != "database/sql" },
 	}, {
 		"a library of ours that stands alone imports nothing of ours",
-		is(root+"/clienthello", root+"/delta", root+"/bridge", root+"/nearest", root+"/hsts", root+"/updater/watch", server+"/hll", server+"/pcap"),
+		is(root+"/clienthello", root+"/delta", root+"/bridge", root+"/nearest", root+"/hsts", root+"/updater/watch", root+"/updater/rehearse/confine", server+"/hll", server+"/pcap"),
 		func(_, i string) bool { return !under(i, root) },
 	}, {
 		"rollout learns of health from store alone",
@@ -98,6 +98,12 @@ var rules = []rule{
 			return p != root && p != root+"/inventory" && !slices.Contains(wiring, p)
 		},
 		func(_, i string) bool { return !under(i, "github.com/caddyserver/caddy/v2") },
+	}, {
+		"a rehearsal knows what it runs only by what it prints and answers",
+		is(root + "/updater/rehearse"),
+		func(_, i string) bool {
+			return !under(i, root) || i == root+"/updater/rehearse/confine" || i == root+"/internal/freeport"
+		},
 	}, {
 		"the server does not import the app, and with it Caddy",
 		func(p string) bool { return under(p, server) },

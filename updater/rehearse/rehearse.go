@@ -35,7 +35,9 @@ const MarkHeader = "Evergreen-Rehearsal"
 
 // Limits that a Config's zero values stand for.
 const (
-	DefaultTimeout   = 3 * time.Minute // of everything
+	DefaultTimeout   = 5 * time.Minute
+	DefaultStepTime  = time.Minute     // a Caddy takes 0.1 s where the machine does nothing else
+	DefaultSettle    = 3 * time.Second // in which it would take memory, disk or output without end
 	DefaultMaxProbes = 300             // requests to compare, each sent three times or more
 	DefaultMaxDisk   = 256 << 20       // bytes below the scratch folder
 )
@@ -50,6 +52,7 @@ type Config struct {
 	Modules  []string // ids of the running server's modules
 	Live     []byte   // the running configuration, as Caddy's JSON
 	DataDir  string   // of the running server, where it has its storage by default
+	PID      int      // of the running server; 0 is this process
 	Scratch  string   // a folder of the rehearsal's own: emptied, and removed at the end
 
 	Environ []string // of the running server; nil is os.Environ()
@@ -67,9 +70,12 @@ type Config struct {
 
 	Mark      string        // value of MarkHeader
 	Memory    uint64        // bytes of resident memory at which the candidate is ended; 0: from this process's
+	Private   uint64        // bytes of private memory that it can't exceed for a moment either; 0: from Memory
 	MaxDisk   int64         // 0 is DefaultMaxDisk
 	MaxProbes int           // 0 is DefaultMaxProbes
-	Timeout   time.Duration // 0 is DefaultTimeout
+	StepTime  time.Duration // for each of version, list-modules, validate and the start; 0 is DefaultStepTime
+	Settle    time.Duration // that the candidate runs at least; 0 is DefaultSettle
+	Timeout   time.Duration // for everything; 0 is DefaultTimeout
 }
 
 // A Difference is one thing in which the candidate doesn't agree with the
@@ -108,7 +114,7 @@ func (r Report) String() string {
 		return ""
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d of %d answers differ from the running server's:", len(r.Differences), r.Probes)
+	fmt.Fprintf(&b, "%d differences from the running server, in %d requests:", len(r.Differences), r.Probes)
 	for i, d := range r.Differences {
 		if i == maxListed {
 			fmt.Fprintf(&b, "\n  … and %d more", len(r.Differences)-i)
@@ -127,7 +133,8 @@ type Kind string
 
 // The kinds.
 const (
-	Execute Kind = "execute" // it does not run here, or does not do what it is asked for
+	Execute Kind = "execute" // it can't be executed here
+	Tell    Kind = "tell"    // it does not tell its version and modules, or others than announced
 	Modules Kind = "modules" // it lacks a module of the running server
 	Refuse  Kind = "config"  // it refuses the running configuration
 	Start   Kind = "start"   // it ends, hangs or serves nothing when started
@@ -172,3 +179,6 @@ func Run(ctx context.Context, c Config) (Report, error) {
 	r.Took = time.Since(began)
 	return r, err
 }
+
+// RehearsalVariable is in a candidate's environment while it is rehearsed.
+const RehearsalVariable = "EVERGREEN_INTERNAL_REHEARSAL"

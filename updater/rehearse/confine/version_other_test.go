@@ -1,0 +1,5 @@
+//go:build darwin || freebsd
+
+package confine
+
+func landlockVersion() int { return 0 }

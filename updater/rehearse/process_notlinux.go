@@ -1,0 +1,12 @@
+//go:build !linux
+
+package rehearse
+
+import "os"
+
+func runningExecutable() (string, error) { return os.Executable() }
+
+// resident is not known here: the limit on memory that confine sets holds.
+func resident(int) uint64 { return 0 }
+
+func freeMemory() uint64 { return 0 }
