@@ -19,6 +19,7 @@ import (
 	"github.com/caddy-evergreen/evergreen/internal/freeport"
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 	"github.com/google/go-cmp/cmp"
@@ -29,6 +30,11 @@ import (
 // The tests run a real Caddy in this process, one configuration after the other.
 
 func TestMain(m *testing.M) {
+	if os.Getenv(asCaddy) != "" {
+		caddy.RegisterModule(misbehave{})
+		caddycmd.Main()
+		return
+	}
 	dir, err := os.MkdirTemp("", "evergreen")
 	if err != nil {
 		panic(err)
@@ -49,6 +55,9 @@ func TestMain(m *testing.M) {
 	_ = os.RemoveAll(dir)
 	os.Exit(code)
 }
+
+// asCaddy in the environment makes this test's executable a Caddy.
+const asCaddy = "EVERGREEN_TEST_AS_CADDY"
 
 // misbehave is a handler that does what handlers should not.
 type misbehave struct {

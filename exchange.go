@@ -63,6 +63,9 @@ func (s *site) begin(r *http.Request) (x *exchange) {
 			x = nil
 		}
 	}()
+	if s.app.proc.rehearsal.of(r) {
+		return nil
+	}
 	x = &exchange{site: s, r: r, ctx: r.Context(), start: time.Now(), host: r.Host}
 	// Handlers may rewrite all of these in place.
 	x.q.Protocol = recorder.ProtocolOf(r.ProtoMajor, r.ProtoMinor)

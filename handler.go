@@ -134,6 +134,7 @@ func statusOf(err error) int {
 // is nil if the request isn't measured.
 func (h *Handler) outcome(x *exchange, r *http.Request, err error) {
 	switch {
+	case x == nil && h.site.app.proc.rehearsal.of(r):
 	case err != nil:
 		if x != nil {
 			x.q.HandlerError = statusOf(err)

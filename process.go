@@ -43,6 +43,7 @@ type process struct {
 	tally   atomic.Pointer[watch.Tally] // nil: nothing is watched, see watching
 
 	certificates certificates
+	rehearsal    rehearsalMark
 
 	newest   atomic.Pointer[App] // whose settings hold; nil if none has started
 	counting atomic.Pointer[App] // the newest that is not off

@@ -22,19 +22,20 @@ import (
 // actions are how the updater acts in a Caddy.
 func (u *updates) actions() updater.Actions {
 	return updater.Actions{
-		Self:    u.self.check,
-		Ask:     u.ask,
-		Vouched: u.vouched,
-		Fetch:   u.fetch,
-		Discard: u.discard,
-		Inspect: inspect,
-		Config:  u.loads.Load,
-		Switch:  u.switchTo,
-		Up:      switchUp,
-		Watch:   u.watch,
-		Ending:  caddy.Exiting,
-		Tell:    u.tell,
-		Outcome: u.outcome,
+		Self:     u.self.check,
+		Ask:      u.ask,
+		Vouched:  u.vouched,
+		Fetch:    u.fetch,
+		Discard:  u.discard,
+		Inspect:  inspect,
+		Config:   u.loads.Load,
+		Rehearse: u.rehearse,
+		Switch:   u.switchTo,
+		Up:       switchUp,
+		Watch:    u.watch,
+		Ending:   caddy.Exiting,
+		Tell:     u.tell,
+		Outcome:  u.outcome,
 	}
 }
 
