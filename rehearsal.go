@@ -60,8 +60,7 @@ func rehearseCandidate(ctx context.Context, c rehearse.Config) (r rehearse.Repor
 	})
 	var failed *rehearse.Error
 	if errors.As(err, &failed) {
-		// What lacks a module will not get better by itself.
-		err = &updater.Error{Cause: rehearsalCause(failed.Kind), Lasting: failed.Kind == rehearse.Modules, Err: err}
+		err = &updater.Error{Cause: rehearsalCause(failed.Kind), Lasting: true, Err: err}
 	}
 	return r, err
 }

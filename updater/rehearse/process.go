@@ -24,7 +24,7 @@ const (
 	maxTasks   = 512                    // processes and threads that it may add to its user's
 	maxFile    = 64 << 20               // bytes of one file
 	endTime    = 2 * time.Second        // to end when asked to
-	minMemory  = 512 << 20              // bytes that are never too many
+	minMemory  = 256 << 20              // bytes that are never too many
 	spareBytes = 64 << 20               // of memory that the machine keeps
 )
 

@@ -89,7 +89,7 @@ func (c *Config) complete() (err error) {
 		own = m.Sys
 	}
 	if c.Memory == 0 {
-		c.Memory = max(minMemory, 3*own+256<<20)
+		c.Memory = max(minMemory, 2*own+128<<20)
 	}
 	if c.Private == 0 {
 		c.Private = 2*c.Memory + 1<<30 // some is only set aside
