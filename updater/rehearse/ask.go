@@ -115,7 +115,7 @@ func (q question) transport(to endpoint, config *tls.Config) (http.RoundTripper,
 			DisableCompression:     true,
 			MaxResponseHeaderBytes: maxHead,
 			Dial: func(ctx context.Context, _ string, tlsConfig *tls.Config, c *quic.Config) (*quic.Conn, error) {
-				return quic.DialAddr(ctx, to.address, tlsConfig, c)
+				return to.dialQUIC(ctx, tlsConfig, c)
 			},
 		}
 		return t, func() { _ = t.Close() }
@@ -133,7 +133,7 @@ func (q question) transport(to endpoint, config *tls.Config) (http.RoundTripper,
 	}
 	t := &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, to.network, to.address)
+			return to.dial(ctx)
 		},
 		TLSClientConfig:        config,
 		Protocols:              protocols,
@@ -212,7 +212,7 @@ const (
 func speaksTLS(ctx context.Context, to endpoint, host string) (encrypted, ok bool) {
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
-	nc, err := new(net.Dialer).DialContext(ctx, to.network, to.address)
+	nc, err := to.dial(ctx)
 	if err != nil {
 		return false, false
 	}

@@ -7,7 +7,9 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"time"
 )
@@ -30,6 +32,10 @@ func answerSite(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, "%s%s", r.Host, r.URL.Path)
 	}
 }
+
+// childSleeps is how long a bad candidate's child sleeps, in seconds: nothing
+// else does so for as long.
+const childSleeps = "86397.531"
 
 var siteModules = []string{"http", "http.handlers.static_response", "tls"}
 
@@ -111,13 +117,18 @@ func serve(bad string, die func(string)) {
 				_ = os.WriteFile(filepath.Join(os.Getenv("TMPDIR"), fmt.Sprint(i)), make([]byte, 1<<20), 0o600)
 			}
 		}()
+	case "threads":
+		for range maxTasks + 1 {
+			go func() {
+				runtime.LockOSThread()
+				select {}
+			}()
+		}
 	case "child":
 		// What it starts must not outlive it.
-		p, err := os.StartProcess("/bin/sleep", []string{"sleep", "1000"}, &os.ProcAttr{Files: []*os.File{nil, os.Stdout, os.Stderr}})
-		if err != nil {
+		if err := exec.Command("sleep", childSleeps).Start(); err != nil {
 			die(err.Error())
 		}
-		fmt.Println("child", p.Pid)
 	}
 	for _, srv := range config.Apps.HTTP.Servers {
 		for _, l := range srv.Listen {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"net"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -141,7 +140,7 @@ func versionsOf(l listener, encrypted bool) (vs []version) {
 func refuses(ctx context.Context, e endpoint) bool {
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
-	c, err := new(net.Dialer).DialContext(ctx, e.network, e.address)
+	c, err := e.dial(ctx)
 	if err == nil {
 		c.Close()
 	}

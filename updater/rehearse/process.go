@@ -21,7 +21,7 @@ import (
 // Bounds of a candidate's process.
 const (
 	lookEvery  = 100 * time.Millisecond // at its memory and output
-	maxTasks   = 512                    // processes and threads that it may add to its user's
+	maxTasks   = 1000                   // processes and threads of its group
 	maxFile    = 64 << 20               // bytes of one file
 	endTime    = 2 * time.Second        // to end when asked to
 	minMemory  = 256 << 20              // bytes that are never too many
@@ -45,7 +45,7 @@ type process struct {
 func (c *Config) start(input []byte, bind []int, each func([]byte), args ...string) (*process, confine.Result, error) {
 	box := confine.Box{
 		Path: c.Executable, Args: args, Env: c.Env, Write: []string{c.Scratch}, Bind: bind,
-		MaxFile: maxFile, MaxData: c.Private, MaxCPU: uint64(c.Timeout/time.Second)*uint64(runtime.NumCPU()) + 1, Processes: maxTasks,
+		MaxFile: maxFile, MaxData: c.Private, MaxCPU: uint64(c.Timeout/time.Second)*uint64(runtime.NumCPU()) + 1,
 	}
 	cmd, started, err := box.Command(c.Launcher, c.environ())
 	if err != nil {
@@ -102,7 +102,12 @@ func (p *process) look(c *Config) {
 			return
 		case <-tick.C:
 		}
-		rss := resident(p.pid)
+		rss, tasks := resident(p.pid), 0
+		if n%5 == 0 {
+			var all uint64
+			all, tasks = group(p.pid)
+			rss = max(rss, all)
+		}
 		if rss > p.peak.Load() {
 			p.peak.Store(rss)
 		}
@@ -111,6 +116,8 @@ func (p *process) look(c *Config) {
 			p.exceeded("it takes %d MB of memory, where up to %d MB were expected", rss>>20, c.Memory>>20)
 		case p.out.size() > maxOutput:
 			p.exceeded("it prints without end: %d MB so far", p.out.size()>>20)
+		case tasks > maxTasks:
+			p.exceeded("it has %d processes and threads", tasks)
 		case n%5 == 0:
 			if size, ok := within(c.Scratch, c.MaxDisk); !ok {
 				p.exceeded("it fills the disk: %d MB so far", size>>20)

@@ -1,6 +1,7 @@
 package rehearse
 
 import (
+	"bytes"
 	"os"
 	"strconv"
 	"strings"
@@ -26,6 +27,34 @@ func resident(pid int) uint64 {
 	}
 	pages, _ := strconv.ParseUint(f[1], 10, 40)
 	return pages * uint64(os.Getpagesize())
+}
+
+// group is what all processes of a group take: bytes of resident memory, and
+// processes and threads together.
+func group(pgid int) (rss uint64, tasks int) {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return 0, 0
+	}
+	for _, e := range entries {
+		if c := e.Name()[0]; c < '1' || c > '9' {
+			continue
+		}
+		b, err := os.ReadFile("/proc/" + e.Name() + "/stat")
+		if err != nil {
+			continue
+		}
+		// Its name, in parentheses, may hold anything.
+		f := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
+		if len(f) < 22 || f[2] != strconv.Itoa(pgid) {
+			continue
+		}
+		threads, _ := strconv.Atoi(f[17])
+		pages, _ := strconv.ParseUint(f[21], 10, 40)
+		tasks += threads
+		rss += pages * uint64(os.Getpagesize())
+	}
+	return rss, tasks
 }
 
 // freeMemory is how many bytes the machine, and this process's control group,

@@ -39,12 +39,11 @@ type Box struct {
 	// Env is added to the environment of the Command. It is not in the launcher's.
 	Env []string `json:"env,omitempty"`
 
-	Write     []string `json:"write"`               // folders below which it may write
-	Bind      []int    `json:"bind"`                // TCP ports that it may listen on
-	MaxFile   uint64   `json:"max_file,omitempty"`  // bytes of one file
-	MaxData   uint64   `json:"max_data,omitempty"`  // bytes of private memory
-	MaxCPU    uint64   `json:"max_cpu,omitempty"`   // seconds of processor time
-	Processes uint64   `json:"processes,omitempty"` // and threads, beside those that the user has
+	Write   []string `json:"write"`              // folders below which it may write
+	Bind    []int    `json:"bind"`               // TCP ports that it may listen on
+	MaxFile uint64   `json:"max_file,omitempty"` // bytes of one file
+	MaxData uint64   `json:"max_data,omitempty"` // bytes of private memory
+	MaxCPU  uint64   `json:"max_cpu,omitempty"`  // seconds of processor time
 }
 
 // A Result is what the launcher tells.

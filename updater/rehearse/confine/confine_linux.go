@@ -3,8 +3,6 @@ package confine
 import (
 	"fmt"
 	"os"
-	"strconv"
-	"strings"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -29,7 +27,7 @@ func limit(b Box) (missing []string, err error) {
 	_ = unix.Setpriority(unix.PRIO_PROCESS, 0, 10)
 	_ = os.WriteFile("/proc/self/oom_score_adj", []byte("1000"), 0)
 
-	if err := limitResources(b, ownTasks()); err != nil {
+	if err := limitResources(b); err != nil {
 		return nil, err
 	}
 	switch err := landlock(b); {
@@ -76,37 +74,6 @@ func dropCapabilities() error {
 		caps[i] = unix.CapUserData{Permitted: part, Effective: part}
 	}
 	return unix.Capset(&hdr, &caps[0])
-}
-
-// ownTasks is how many processes and threads this user has, which RLIMIT_NPROC
-// counts together; 0 if that can't be known.
-func ownTasks() uint64 {
-	entries, err := os.ReadDir("/proc")
-	if err != nil {
-		return 0
-	}
-	uid := os.Getuid()
-	var n uint64
-	for _, e := range entries {
-		if _, err := strconv.Atoi(e.Name()); err != nil {
-			continue
-		}
-		var st unix.Stat_t
-		if unix.Stat("/proc/"+e.Name(), &st) != nil || int(st.Uid) != uid {
-			continue
-		}
-		b, err := os.ReadFile("/proc/" + e.Name() + "/stat")
-		if err != nil {
-			continue
-		}
-		// Its name, in parentheses, may hold anything.
-		f := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
-		if len(f) > 17 {
-			threads, _ := strconv.ParseUint(f[17], 10, 32)
-			n += threads
-		}
-	}
-	return n
 }
 
 // The rights to change files, by the version of Landlock that has them.

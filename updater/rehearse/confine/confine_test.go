@@ -123,7 +123,7 @@ func TestConfined(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	box := Box{Write: []string{inside}, Bind: ports[:1], MaxFile: 1 << 20, MaxCPU: 60, Processes: 500}
+	box := Box{Write: []string{inside}, Bind: ports[:1], MaxFile: 1 << 20, MaxCPU: 60}
 	loopback := func(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
 	for _, c := range []struct {
 		what, arg, want string

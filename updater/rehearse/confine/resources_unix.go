@@ -9,9 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// limitResources applies the Box's resource limits; tasks is how many processes
-// and threads the user has now.
-func limitResources(b Box, tasks uint64) error {
+// limitResources applies the Box's resource limits. RLIMIT_NPROC is not among
+// them: it counts what the user has in other containers as well.
+func limitResources(b Box) error {
 	limits := []struct {
 		name     string
 		resource int
@@ -20,13 +20,6 @@ func limitResources(b Box, tasks uint64) error {
 		{"size of files", unix.RLIMIT_FSIZE, b.MaxFile},
 		{"memory", unix.RLIMIT_DATA, b.MaxData},
 		{"processor time", unix.RLIMIT_CPU, b.MaxCPU},
-	}
-	if b.Processes > 0 && tasks > 0 {
-		limits = append(limits, struct {
-			name     string
-			resource int
-			max      uint64
-		}{"processes", rlimitProcesses, tasks + b.Processes})
 	}
 	for _, l := range limits {
 		if l.max == 0 || l.max > math.MaxInt64 {
