@@ -66,6 +66,8 @@ func TestDifferences(t *testing.T) {
 		{"an answer", answers{no("x"), no("x")}, answers{ok()}, one("the answer", "x", "an answer")},
 		{"no answer from both", answers{no("x"), no("x")}, answers{no("x")}, nil},
 		{"no answer for other reasons", answers{no("x"), no("x")}, answers{no("y")}, one("the answer", "x", "y")},
+		{"no answer in several ways", answers{ok(), ok()}, answers{no("x"), no("y")}, one("the answer", "an answer", "y")},
+		{"another answer now and then", answers{ok(), ok()}, answers{no("x"), ok("status", "500")}, one("status", `"200"`, `"500"`)},
 		{"no answer now and then", answers{ok(), no("x")}, answers{no("x")}, nil},
 		{"the same certificate", answers{cert("1", "a"), cert("1", "a")}, answers{cert("1", "a")}, nil},
 		{"a renewed certificate", answers{cert("1", "a"), cert("1", "a")}, answers{cert("2", "a")}, nil},

@@ -9,7 +9,7 @@ import (
 
 // Bounds of what a candidate prints.
 const (
-	keptOutput = 32 << 10 // bytes of the beginning, and of the end
+	keptOutput = 64 << 10 // bytes of the beginning, and of the end
 	maxOutput  = 16 << 20 // bytes, above which it is ended
 	maxSaid    = 600      // bytes of it in an error
 )

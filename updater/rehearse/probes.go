@@ -211,6 +211,12 @@ func (s *survey) one(ctx context.Context, i int, p probe) {
 	if !add(p.running, &running) {
 		return
 	}
+	if p.version == http3v && running[0].failure == failureTimeout {
+		running = nil // a packet may be lost
+		if !add(p.running, &running) {
+			return
+		}
+	}
 	if f := running[0].failure; p.version == http3v && f == failureTimeout || f == failureRefused {
 		// Over UDP nobody refuses: there is no HTTP/3 here, and each further probe
 		// would wait as long.
