@@ -21,7 +21,7 @@ import (
 const starts = 3
 
 // ownApps are Caddy's.
-var ownApps = []string{"http", "tls", "pki", "events", "caddy.filesystems", "evergreen"}
+var ownApps = []string{"http", "tls", "pki", "events", "caddy.filesystems", "evergreen", "evergreen_updates"}
 
 func (c *Config) run(ctx context.Context) (r Report, err error) {
 	if err := c.complete(); err != nil {
