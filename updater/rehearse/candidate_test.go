@@ -1,6 +1,7 @@
 package rehearse
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -17,6 +18,28 @@ import (
 // candidateVariable makes this test's executable a candidate, good or bad as
 // its value says: "good" adds nothing. It has a Caddy's commands, and serves what answerSite does.
 const candidateVariable = "EVERGREEN_TEST_CANDIDATE"
+
+// rehearserVariable makes this test's executable rehearse, with a Config's
+// Live, Scratch and Env as JSON.
+const rehearserVariable = "EVERGREEN_TEST_REHEARSER"
+
+type rehearserOrders struct {
+	Live    []byte
+	Scratch string
+	Env     []string
+}
+
+func rehearser(text string) {
+	var o rehearserOrders
+	exe, err := os.Executable()
+	if err == nil {
+		err = json.Unmarshal([]byte(text), &o)
+	}
+	if err == nil {
+		_, err = Run(context.Background(), Config{Executable: exe, Live: o.Live, Scratch: o.Scratch, Env: o.Env, Private: raceMemory})
+	}
+	fmt.Println(err)
+}
 
 // answerSite is what the running server and a good candidate serve.
 func answerSite(w http.ResponseWriter, r *http.Request) {

@@ -2,9 +2,13 @@ package rehearse
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -26,6 +30,56 @@ func TestChildren(t *testing.T) {
 			t.Fatalf("still there: %q", left)
 		}
 	}
+}
+
+// TestParentDies kills the one who rehearses: the candidate goes with it.
+func TestParentDies(t *testing.T) {
+	t.Parallel()
+	c := besideSite(t, "hang version")
+	marker := "REHEARSED_BY=" + rand.Text()
+	orders, err := json.Marshal(rehearserOrders{c.Live, c.Scratch, append(c.Env, marker)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(c.Executable)
+	cmd.Env = append(os.Environ(), rehearserVariable+"="+string(orders))
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = cmd.Wait() }()
+	until := func(what string, ok func(running int) bool) {
+		t.Helper()
+		for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+			n := running(t, marker)
+			if ok(n) {
+				return
+			}
+			if time.Now().After(deadline) {
+				_ = cmd.Process.Kill()
+				t.Fatalf("%s: %d candidates", what, n)
+			}
+		}
+	}
+	until("it doesn't start", func(n int) bool { return n > 0 })
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	until("it doesn't end", func(n int) bool { return n == 0 })
+}
+
+// running counts the processes that have an entry in their environment.
+func running(t *testing.T, entry string) (n int) {
+	t.Helper()
+	files, err := filepath.Glob("/proc/[0-9]*/environ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		if b, err := os.ReadFile(f); err == nil && slices.Contains(strings.Split(string(b), "\x00"), entry) {
+			n++
+		}
+	}
+	return n
 }
 
 // sleeping are the processes that sleep as the bad candidate's child does.
