@@ -9,7 +9,7 @@
 // limited on this system is told to the one who started it.
 //
 // On Linux: no new privileges, none of root's but reading files, resource
-// limits, the lowest priority but one of processor time, first to be killed
+// limits, low priority for processors, first to be killed
 // when memory is short, killed when its parent ends, and with Landlock: writes
 // only below the Box's folders, TCP ports to listen on only the Box's, and no
 // signals to others. Elsewhere on Unix: resource limits. On other systems
