@@ -104,7 +104,6 @@ func (n normal) read(resp *http.Response, bodyErr string, took time.Duration) an
 // normal brings what depends on a server's address into one form.
 type normal struct {
 	original map[int]int // the running server's port, by that of loopback
-	https    bool
 }
 
 var portForm = regexp.MustCompile(`:([0-9]{1,5})\b`)

@@ -47,7 +47,6 @@ type Rewritten struct {
 	listeners []listener
 	original  map[int]int // by port of loopback, the running server's
 	tree      map[string]any
-	notes     []string
 }
 
 // A listener is one address of a server, there and here.
