@@ -279,7 +279,9 @@ func differences(where string, running, candidate []answer) []Difference {
 		}
 	}
 	var ds []Difference
-	for _, f := range slices.Sorted(maps.Keys(fields)) {
+	delete(fields, fieldStatus)
+	otherStatus := false
+	for _, f := range slices.Concat([]string{fieldStatus}, slices.Sorted(maps.Keys(fields))) {
 		was, stable := values(running, f)
 		if !stable || slices.ContainsFunc(candidate, func(a answer) bool {
 			v, ok := a.fields[f]
@@ -287,6 +289,10 @@ func differences(where string, running, candidate []answer) []Difference {
 		}) {
 			continue
 		}
+		if otherStatus && (f == fieldBody || strings.HasPrefix(f, fieldHeader)) {
+			continue // as it is with the other status
+		}
+		otherStatus = otherStatus || f == fieldStatus
 		is, always := values(candidate, f)
 		if !always {
 			is = candidate[len(candidate)-1].fields[f] + " (or another)"

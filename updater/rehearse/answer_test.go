@@ -56,6 +56,9 @@ func TestDifferences(t *testing.T) {
 	}{
 		{"alike", answers{ok(), ok()}, answers{ok()}, nil},
 		{"another status", answers{ok(), ok()}, answers{ok("status", "500")}, one("status", `"200"`, `"500"`)},
+		{"another page", answers{ok(), ok()}, answers{ok("status", "500", "header Vary", "A", "protocol", "HTTP/1.0")}, []Difference{
+			{where, "status", `"200"`, `"500"`}, {where, "protocol", "absent", `"HTTP/1.0"`},
+		}},
 		{"another status once", answers{ok(), ok(), ok()}, answers{ok("status", "500"), ok()}, nil},
 		{"an unstable status", answers{ok(), ok("status", "503")}, answers{ok("status", "500")}, nil},
 		{"other statuses", answers{ok(), ok(), ok()}, answers{ok("status", "500"), ok("status", "502")}, one("status", `"200"`, `"502 (or another)"`)},
@@ -119,8 +122,11 @@ func TestOutput(t *testing.T) {
 	if d := cmp.Diff("one two [31mthree rest", o.said()); d != "" {
 		t.Error(d)
 	}
+	if _, err := io.WriteString(o, "\n{\"level\":\"info\"}\n{\"level\":\"error\"}"); err != nil || o.said() != "one two [31mthree rest {\"level\":\"error\"}" {
+		t.Errorf("%v: %q", err, o.said())
+	}
 	flood := strings.Repeat(strings.Repeat("x", 99)+"\n", 10_000)
-	if _, err := io.WriteString(o, flood+"panic: at last\n"+strings.Repeat("goroutine 1\n", 100)); err != nil {
+	if _, err := io.WriteString(o, flood+"\npanic: at last\n"+strings.Repeat("goroutine 1\n", 100)); err != nil {
 		t.Fatal(err)
 	}
 	if len(o.head) > keptOutput || len(o.tail) > 2*keptOutput || o.size() < 1_000_000 {

@@ -80,7 +80,14 @@ func (o *output) end() string {
 // without what would disturb a terminal or a log.
 func (o *output) said() string {
 	// A crash begins with its cause, and ends with the stacks of others.
-	s := strings.TrimSpace(o.end())
+	var b strings.Builder
+	for line := range strings.Lines(o.end()) {
+		// What went as it should is not why.
+		if !strings.HasPrefix(line, `{"level":"info"`) {
+			b.WriteString(line)
+		}
+	}
+	s := strings.TrimSpace(b.String())
 	for _, begin := range []string{"panic: ", "fatal error: ", "Error: "} {
 		if i := strings.LastIndex(s, begin); i >= 0 && len(s)-i > maxSaid {
 			return printable(s[i:min(len(s), i+maxSaid)] + " …")
