@@ -291,11 +291,11 @@ func TestCrashAtOnce(t *testing.T) {
 	if got := w.run(how); got.Slot != "" || !strings.Contains(got.Refused, "'version' fails: exit status 2: panic: the slot crashes") {
 		t.Errorf("%+v", got)
 	}
-	if n := w.tries(s.ID); n != boot.Tries-1 {
+	if n := w.tries(s.ID); n != 0 {
 		t.Errorf("%d tries are left", n)
 	}
-	if got := w.run(); got.Slot != s.ID {
-		t.Errorf("when it crashes no more: %+v", got)
+	if got := w.run(); got.Slot != "" || !strings.Contains(got.Refused, "no tries left") {
+		t.Errorf("%+v", got)
 	}
 }
 

@@ -50,6 +50,13 @@ func start(data string, root [32]byte) error {
 	if s.Tries < s.Most {
 		// The last start did not come up, or was ended by force.
 		if err := probe(path, s.ID, self); err != nil {
+			// Nothing is gained by starting it: its tries are used up.
+			for left := s.Tries; left > 0; {
+				var taken error
+				if left, taken = dir.TakeTry(s.ID); taken != nil {
+					break
+				}
+			}
 			return fmt.Errorf("slot %.12s (Caddy %s) is not started, and the installed executable runs: %w", s.ID, s.Caddy, err)
 		}
 	}
