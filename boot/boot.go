@@ -11,8 +11,9 @@
 //   - it is newer than the installed executable, so that what a package manager
 //     or a person installs later wins;
 //   - it has tries left. One is taken, durably, before each start, and all are
-//     given back when Caddy has been up for 10 seconds: what never comes up runs
-//     out of them.
+//     given back when Caddy has been up for 10 seconds, or ends in order: what
+//     never comes up runs out of them, and at once if after a start that failed
+//     it can't even print its version.
 //
 // An executable that is not up in time goes back to the installed one by itself
 // (package early). One that was executed by boot, or that somebody else says
