@@ -3,10 +3,12 @@ package evergreen
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -74,6 +76,9 @@ func holdAdmin(ctx context.Context) (*heldAdmin, error) {
 	switch na.Network {
 	case "unix":
 		h := &heldAdmin{Network: "unix", Address: withoutMode(na.Host)}
+		if strings.HasPrefix(h.Address, "@") {
+			return nil, errors.New("the next executable can't bind an abstract Unix socket that is in use")
+		}
 		var held heldSockets
 		held.numbers = map[string]int{}
 		if err := held.hold(ctx, na, h.Address); err != nil {
@@ -133,13 +138,9 @@ func (h *heldAdmin) handOver() error {
 	return nil
 }
 
-// inheritAdmin answers who waits in an inherited queue, by way of this
+// inherit answers who waits in an inherited queue, by way of this
 // process's own endpoint as soon as there is one; then it closes the queue.
-func (h *heldAdmin) inherit() {
-	ln, err := inheritedListener(h.Descriptor)
-	if err != nil {
-		return
-	}
+func (h *heldAdmin) inherit(ln net.Listener) {
 	var wg sync.WaitGroup
 	accepted := make(chan struct{})
 	go func() {

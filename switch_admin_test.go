@@ -4,6 +4,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"runtime"
 	"testing"
@@ -80,7 +81,11 @@ func TestAdminQueueIsInherited(t *testing.T) {
 			if err := sw.Resume(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			inherited.inherit()
+			ln, err := inheritedListener(inherited.Descriptor)
+			if err != nil {
+				t.Fatal(err)
+			}
+			inherited.inherit(ln)
 			if err := <-answered; err != nil {
 				t.Errorf("who has waited: %v", err)
 			}
@@ -96,5 +101,24 @@ func TestInheritedAdmin(t *testing.T) {
 		if h := inheritedAdmin([]byte(bad)); h != nil {
 			t.Errorf("%s is taken as %+v", bad, h)
 		}
+	}
+}
+
+// A number that is no listening socket is left alone: it may be anything.
+func TestInheritedListenerIsOne(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+	fd := int(r.Fd())
+	if ln, err := inheritedListener(fd); err == nil {
+		t.Errorf("a pipe is taken as the listener %v", ln.Addr())
+	}
+	closeInherited(fd)
+	go w.Write([]byte("x")) //nolint:errcheck // seen by the reader
+	if _, err := r.Read(make([]byte, 1)); err != nil {
+		t.Errorf("the pipe was closed: %v", err)
 	}
 }

@@ -78,8 +78,14 @@ func takeStart(args, env []string) start {
 	if len(l.Args) >= 2 && l.Args[1] == "run" {
 		os.Args = l.Args
 	}
+	// At once, while a listening socket with that number can be no other one.
+	for _, fd := range l.Close {
+		closeInherited(fd)
+	}
 	if h := inheritedAdmin(l.Admin); h != nil {
-		go h.inherit()
+		if ln, err := inheritedListener(h.Descriptor); err == nil {
+			go h.inherit(ln)
+		}
 	}
 	go l.clean()
 	return s
@@ -88,11 +94,6 @@ func takeStart(args, env []string) start {
 // clean removes what the executable before this one left behind.
 func (l *leftOver) clean() {
 	_ = guard("clean up after a switch", func() error {
-		for _, fd := range l.Close {
-			if fd > 2 {
-				closeInherited(fd)
-			}
-		}
 		ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
 		defer cancel()
 		for running() == 0 && ctx.Err() == nil {

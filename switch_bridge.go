@@ -53,6 +53,9 @@ func cross(ctx context.Context, to switchTarget, next *nextStart, o switchOption
 	if o.Rough && gap == nil {
 		gap = errors.New("what runs now is worse than that")
 	}
+	if name := abstractSocket(); name != "" && gap == nil {
+		gap = fmt.Errorf("a site listens on the abstract Unix socket %s, which can't be bound anew while another process has it", name)
+	}
 	if gap != nil {
 		o.Log.Warn("switching without a helper: new connections are refused for as long as Caddy takes to start", zap.Error(gap))
 		options.Next.Env = next.environ(guarded, leftOver{})
@@ -104,21 +107,33 @@ func (o *switchOptions) say() {
 	}
 }
 
-// isAdmin tells which sockets are the admin endpoint's: they are this process's
+// isAdmin tells which sockets are the admin endpoints': they are this process's
 // to the end.
 func isAdmin() func(network string, addr netip.AddrPort) bool {
 	address, off, err := adminListen()
-	if err != nil || off {
+	if err != nil {
 		return nil
 	}
+	if off {
+		address = "" // there may be a remote one
+	}
+	local := atAddress(address)
+	remote := atAddress(remoteAdminListen())
+	return func(network string, addr netip.AddrPort) bool {
+		return network == "tcp" && (local(addr) || remote(addr))
+	}
+}
+
+// atAddress tells whether a socket is what Caddy listens with on an address.
+func atAddress(address string) func(netip.AddrPort) bool {
 	na, err := caddy.ParseNetworkAddress(address)
-	if err != nil || na.IsUnixNetwork() || na.IsFdNetwork() {
-		return nil
+	if address == "" || err != nil || na.IsUnixNetwork() || na.IsFdNetwork() {
+		return func(netip.AddrPort) bool { return false }
 	}
 	host, hostErr := netip.ParseAddr(na.Host)
-	return func(network string, addr netip.AddrPort) bool {
+	return func(addr netip.AddrPort) bool {
 		switch {
-		case network != "tcp" || addr.Port() != uint16(na.StartPort):
+		case addr.Port() != uint16(na.StartPort):
 			return false
 		case hostErr == nil:
 			return addr.Addr().Unmap() == host.Unmap()

@@ -51,6 +51,23 @@ func holdSockets(ctx context.Context) (*heldSockets, error) {
 	return h, nil
 }
 
+// abstractSocket is one of Linux's sockets without a file that a server listens
+// on; "" if there is none.
+func abstractSocket() string {
+	app := httpOf(caddy.ActiveContext())
+	if app == nil {
+		return ""
+	}
+	for _, srv := range app.Servers {
+		for _, address := range srv.Listen {
+			if na, err := caddy.ParseNetworkAddress(address); err == nil && na.IsUnixNetwork() && strings.HasPrefix(na.Host, "@") {
+				return na.Host
+			}
+		}
+	}
+	return ""
+}
+
 func (h *heldSockets) hold(ctx context.Context, na caddy.NetworkAddress, path string) error {
 	ln, err := na.Listen(ctx, 0, net.ListenConfig{})
 	if err != nil {

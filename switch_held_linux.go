@@ -18,7 +18,7 @@ func listeningOn(wanted func(network string, addr netip.AddrPort) bool) (int, er
 	}
 	var found []int
 	for _, fd := range openDescriptors() {
-		if accepts, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err != nil || accepts != 1 {
+		if !listens(fd) {
 			continue
 		}
 		sa, err := unix.Getsockname(fd)
@@ -74,6 +74,9 @@ func passOn(fd int, on bool) error {
 
 // inheritedListener makes a listener of a descriptor, which stays open besides.
 func inheritedListener(fd int) (net.Listener, error) {
+	if !listens(fd) {
+		return nil, errors.New("it is no socket that listens")
+	}
 	if err := passOn(fd, false); err != nil {
 		return nil, err
 	}

@@ -25,12 +25,17 @@ func inheritable(f interface {
 	return fd, errors.Join(err, dupErr)
 }
 
-// closeInherited closes a descriptor that an executable before this one left
-// open, if it is a socket: nothing else is left open.
+// closeInherited closes a listening socket that an executable before this one
+// left open.
 func closeInherited(fd int) {
-	if _, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE); err == nil {
+	if fd > 2 && listens(fd) {
 		_ = unix.Close(fd)
 	}
+}
+
+func listens(fd int) bool {
+	accepts, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
+	return err == nil && accepts != 0
 }
 
 func closeDescriptor(fd int) { _ = os.NewFile(uintptr(fd), "held").Close() }

@@ -311,6 +311,27 @@ func adminListen() (address string, off bool, err error) {
 	return address, off, err
 }
 
+// remoteAdminListen is the remote admin endpoint's address; "" if there is none.
+func remoteAdminListen() string {
+	cfg, err := config(caddy.ActiveContext())
+	if err != nil {
+		return ""
+	}
+	v := cfg.FieldByName("Admin")
+	if !v.IsValid() || v.Kind() != reflect.Pointer || v.IsNil() {
+		return ""
+	}
+	v = v.Elem().FieldByName("Remote")
+	if !v.IsValid() || v.Kind() != reflect.Pointer || v.IsNil() {
+		return ""
+	}
+	address, err := caddy.NewReplacer().ReplaceOrErr(v.Elem().FieldByName("Listen").String(), true, true)
+	if err != nil || address == "" {
+		return caddy.DefaultRemoteAdminListen
+	}
+	return address
+}
+
 func askConfig(ctx context.Context, address string) ([]byte, error) {
 	type answer struct {
 		config []byte
