@@ -174,8 +174,9 @@ func (w *Watch) Look(s Sample) Verdict {
 
 // fewer reports whether clearly fewer handshakes are completed than usual. Failed ones can
 // be had from anybody who scans; an executable that harms handshakes makes
-// those of others fail.
+// those of others fail. Where it is not known how many are usual, it is false.
 func (w *Watch) fewer(completed uint64, now time.Time) bool {
+	known := false
 	minutes := now.Sub(w.start.Time).Minutes()
 	for i := range w.usual.Handshakes {
 		h := &w.usual.Handshakes[i]
@@ -186,12 +187,13 @@ func (w *Watch) fewer(completed uint64, now time.Time) bool {
 		if h.N < enough {
 			continue
 		}
+		known = true
 		expected := (h.N - failed) / h.T * minutes
 		if expected < expectedShakes || float64(completed) > 0.5*expected {
 			return false
 		}
 	}
-	return true
+	return known
 }
 
 // expectedShakes must be expected to say that there are fewer.

@@ -195,6 +195,14 @@ func TestLateHarm(t *testing.T) {
 	}
 }
 
+// Scanners make handshakes fail on a server that nothing is known of.
+func TestScannedWithoutBaseline(t *testing.T) {
+	w := newWorld(t, 20)
+	if v, after := w.watch(w.baseline(0), Length, load{slot: 1, shakes: 0.05, unshaken: 2}); v.Harm != "" {
+		t.Errorf("after %v: %s", after, v.Harm)
+	}
+}
+
 func with(l load, f func(*load)) load {
 	f(&l)
 	return l
