@@ -14,6 +14,9 @@ const (
 	every = time.Second
 	// stretch is how long a rate that was drawn anew stays.
 	stretch = 150 * time.Second
+	// scan is the same for handshakes: those of scanners, which fail, come in bursts
+	// of a minute. That others succeed no more is what tells, see fewer.
+	scan = time.Minute
 	// youth is how long what was drawn before may still go on.
 	youth = time.Minute
 	// leastMark is the time between two marks, see test.
@@ -39,6 +42,7 @@ type Watch struct {
 	now            Sample
 	length         time.Duration
 	turned, marked time.Time
+	shaken         time.Time     // when the handshakes' stretch began
 	marks          time.Duration // between two marks
 	total          *group
 	sites          [Sites]*group
@@ -59,7 +63,7 @@ type group struct {
 func (b *Baseline) Watch(start Sample, length time.Duration) *Watch {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	w := &Watch{usual: b.data.copy(), start: start, now: start, turned: start.Time, marked: start.Time, length: length}
+	w := &Watch{usual: b.data.copy(), start: start, now: start, turned: start.Time, marked: start.Time, shaken: start.Time, length: length}
 	w.marks = max(leastMark, length/maxMarks)
 	w.memory = memoryTest{usual: w.usual.memory(), start: start.Time}
 
@@ -157,8 +161,12 @@ func (w *Watch) Look(s Sample) Verdict {
 		w.site(i).look(&c, &late, at, found)
 	}
 	failed := s.HandshakeFailures - min(w.start.HandshakeFailures, s.HandshakeFailures)
+	shakes := moment{turn: s.Time.Sub(w.shaken) >= scan}
+	if shakes.mark = shakes.turn; shakes.turn {
+		w.shaken = s.Time
+	}
 	completed := s.Handshakes - min(w.start.Handshakes, s.Handshakes)
-	w.shakes.judge("handshakes", "TLS handshakes", failed, failed+completed, at, func(v Verdict) {
+	w.shakes.judge("handshakes", "TLS handshakes", failed, failed+completed, shakes, func(v Verdict) {
 		if w.fewer(completed, s.Time) {
 			found(v)
 		}
