@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -166,7 +167,19 @@ func clip(s string) string {
 	if len(s) <= maxText {
 		return s
 	}
-	return s[:maxText] + "…"
+	return strings.ToValidUTF8(s[:maxText], "") + "…"
+}
+
+// brief is as much of a text as fits in a sentence.
+func brief(s string) string {
+	line, _, more := strings.Cut(s, "\n")
+	if len(line) > 200 {
+		line, more = strings.ToValidUTF8(line[:200], ""), true
+	}
+	if more {
+		line += "…"
+	}
+	return line
 }
 
 // reasonFor is why an answer has nothing to install; "" if it has.
@@ -227,7 +240,7 @@ func (u *Updater) installs() (why string) {
 		return why
 	}
 	if q := u.j.quarantined(a.Slot); q != nil {
-		return fmt.Sprintf("it failed here on %s (%s); to try it again: caddy evergreen apply", q.Time.Format(time.DateOnly), q.Why)
+		return fmt.Sprintf("it failed here on %s (%s); to try it again: caddy evergreen apply", q.Time.Format(time.DateOnly), brief(q.Why))
 	}
 	if u.paused != nil {
 		return fmt.Sprintf("%s paused updates on %s; to go on: caddy evergreen resume", u.paused.Who, u.paused.Time.Format(time.DateOnly))

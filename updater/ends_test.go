@@ -151,10 +151,8 @@ func TestEnds(t *testing.T) {
 					w.edit = c.edit
 				}
 				w.start()
-				w.until("there is an outcome", func() bool { w.mu.Lock(); defer w.mu.Unlock(); return len(w.outcomes) > 0 })
-				w.mu.Lock()
-				o := w.outcomes[0]
-				w.mu.Unlock()
+				w.until("there is an outcome", func() bool { return len(w.ends()) > 0 })
+				o := w.ends()[0]
 				if o.State != c.state || o.Step != c.step || o.Cause != c.cause || !strings.Contains(o.Why, c.says) {
 					t.Errorf("it ended %s from %s because of %q: %s", o.State, o.Step, o.Cause, o.Why)
 				}
@@ -165,9 +163,7 @@ func TestEnds(t *testing.T) {
 					t.Errorf("a slot is active: %v %v", active, err)
 				}
 				w.pass(3 * 24 * time.Hour)
-				w.mu.Lock()
-				defer w.mu.Unlock()
-				switch n := len(w.outcomes); {
+				switch n := len(w.ends()); {
 				case c.lasting && n != 1:
 					t.Errorf("it was tried %d times", n)
 				case !c.lasting && (n < 4 || n > 14):
@@ -176,8 +172,8 @@ func TestEnds(t *testing.T) {
 				if n := w.warnings(); n > 10 {
 					t.Errorf("there are %d lines in the log, in three days", n)
 				}
-				q := w.p.u.Status().Quarantine
-				if want := c.lasting || c.cause.bounded() && len(w.outcomes) >= maxTries; want != (len(q) == 1) {
+				q := w.now().u.Status().Quarantine
+				if want := c.lasting || c.cause.bounded() && len(w.ends()) >= maxTries; want != (len(q) == 1) {
 					t.Errorf("in quarantine: %+v", q)
 				}
 			})
@@ -200,8 +196,8 @@ func TestQuarantine(t *testing.T) {
 		w.start()
 		w.reach(Failed)
 		w.pass(48 * time.Hour)
-		if len(w.outcomes) != 1 {
-			t.Fatalf("tried %d times", len(w.outcomes))
+		if len(w.ends()) != 1 {
+			t.Fatalf("tried %d times", len(w.ends()))
 		}
 		n := w.now().u.Status().Notice
 		if n == nil || n.Installs || !strings.Contains(n.Why, "caddy evergreen apply") {
@@ -210,7 +206,7 @@ func TestQuarantine(t *testing.T) {
 		if err := w.now().u.Apply(t.Context(), ""); err != nil {
 			t.Fatal(err)
 		}
-		w.until("it is tried again", func() bool { w.mu.Lock(); defer w.mu.Unlock(); return len(w.outcomes) == 2 })
+		w.until("it is tried again", func() bool { return len(w.ends()) == 2 })
 		differs = false
 		w.setAnswer(offer("v2.11.3", "v2.11.10", wire.SeverityCritical), nil)
 		w.reach(Healthy)
@@ -260,9 +256,9 @@ func TestEndsWhileWatching(t *testing.T) {
 				w.pass(time.Minute)
 				c.end(w)
 				w.start()
-				w.until("there is an outcome", func() bool { w.mu.Lock(); defer w.mu.Unlock(); return len(w.outcomes) > 0 })
-				if got := w.outcomes[0].State; got != c.want {
-					t.Errorf("it ended %+v", w.outcomes[0])
+				w.until("there is an outcome", func() bool { return len(w.ends()) > 0 })
+				if got := w.ends()[0].State; got != c.want {
+					t.Errorf("it ended %+v", w.ends()[0])
 				}
 				if c.want == Failed { // and then it is offered for the other one
 					return
@@ -287,7 +283,11 @@ func TestBackIsHard(t *testing.T) {
 				if !to.Back {
 					return smooth(ctx, to, commit)
 				}
-				if tries = append(tries, to); len(tries) < 8 {
+				w.mu.Lock()
+				tries = append(tries, to)
+				n := len(tries)
+				w.mu.Unlock()
+				if n < 8 {
 					return errors.New("it can't be")
 				}
 				return smooth(ctx, to, commit)
@@ -295,13 +295,13 @@ func TestBackIsHard(t *testing.T) {
 		}
 		w.start()
 		began := time.Now()
-		w.until("it was tried five times", func() bool { return len(tries) >= smoothBack })
+		w.until("it was tried five times", func() bool { return len(seen(w, &tries)) >= smoothBack })
 		if d := time.Since(began); d > 5*time.Minute {
 			t.Errorf("that took %v", d)
 		}
 		w.reach(RolledBack)
 		var rough []bool
-		for _, d := range tries {
+		for _, d := range seen(w, &tries) {
 			rough = append(rough, d.Rough)
 		}
 		if d := cmp.Diff([]bool{false, true, true, true, true, true, true, true}, rough); d != "" {
@@ -358,7 +358,7 @@ func TestRollback(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.reach(RolledBack)
-		if o := w.outcomes[len(w.outcomes)-1]; o.Cause != CausePerson || !o.Person {
+		if o := w.ends()[len(w.ends())-1]; o.Cause != CausePerson || !o.Person {
 			t.Errorf("outcome %+v", o)
 		}
 	})
@@ -407,7 +407,7 @@ func TestEndsWhileRehearsing(t *testing.T) {
 			w.start()
 			w.pass(10 * time.Second)
 			w.now().kill()
-			if len(w.outcomes) >= maxTries {
+			if len(w.ends()) >= maxTries {
 				break
 			}
 			for s, err := ReadStatus(w.dir); s.State != Rehearsing && err == nil; s, err = ReadStatus(w.dir) {
@@ -420,8 +420,8 @@ func TestEndsWhileRehearsing(t *testing.T) {
 				}
 			}
 		}
-		if n > maxTries+1 || len(w.outcomes) != maxTries {
-			t.Errorf("%d rehearsals, %d outcomes", n, len(w.outcomes))
+		if n > maxTries+1 || len(w.ends()) != maxTries {
+			t.Errorf("%d rehearsals, %d outcomes", n, len(w.ends()))
 		}
 		w.start()
 		w.pass(time.Hour)

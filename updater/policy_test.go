@@ -29,8 +29,8 @@ func TestOff(t *testing.T) {
 		w.policy.Scope = wire.ScopeNone
 		w.start()
 		w.pass(48 * time.Hour)
-		if len(w.asked) > 0 {
-			t.Errorf("asked %d times", len(w.asked))
+		if len(w.checks()) > 0 {
+			t.Errorf("asked %d times", len(w.checks()))
 		}
 		if _, err := os.Stat(w.dir); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("the folder is there: %v", err)
@@ -69,15 +69,15 @@ func TestOffWhileDownloading(t *testing.T) {
 		if _, err := slots.Open(w.dir).Get(idOf("v2.11.9")); !errors.Is(err, slots.ErrNoSlot) {
 			t.Errorf("the slot: %v", err)
 		}
-		asked := len(w.asked)
+		asked := len(w.checks())
 		w.pass(48 * time.Hour)
-		if len(w.asked) != asked {
+		if len(w.checks()) != asked {
 			t.Error("it asks although it is off")
 		}
 		w.setPolicy(func(p *Policy) { p.Scope = wire.ScopeAll })
 		w.reach(Healthy)
-		if len(w.outcomes) != 1 {
-			t.Errorf("outcomes %+v", w.outcomes)
+		if len(w.ends()) != 1 {
+			t.Errorf("outcomes %+v", w.ends())
 		}
 	})
 }
@@ -100,8 +100,8 @@ func TestOffWhileWatching(t *testing.T) {
 		w.setPolicy(func(p *Policy) { p.Scope = wire.ScopeNone })
 		w.until("it is undone", func() bool { return w.now().slot == "" })
 		w.pass(time.Minute)
-		if len(w.outcomes) != 1 || w.outcomes[0].State != RolledBack {
-			t.Errorf("outcomes %+v", w.outcomes)
+		if len(w.ends()) != 1 || w.ends()[0].State != RolledBack {
+			t.Errorf("outcomes %+v", w.ends())
 		}
 	})
 }
@@ -117,18 +117,18 @@ func TestNotify(t *testing.T) {
 			w.now().end()
 			w.start()
 		}
-		if n := len(w.told); n < 5 || n > 6 {
+		if n := len(w.notices()); n < 5 || n > 6 {
 			t.Errorf("told %d times in five days", n)
 		}
-		if n := w.told[0]; n.Installs || n.Why != "this is a container" {
+		if n := w.notices()[0]; n.Installs || n.Why != "this is a container" {
 			t.Errorf("told %+v", n)
 		}
 		w.pass(time.Minute)
-		n := len(w.told)
+		n := len(w.notices())
 		w.setAnswer(offer("v2.11.3", "v2.11.10", wire.SeverityCritical), nil)
 		w.pass(7 * time.Hour)
-		if len(w.told) != n+1 || w.told[n].To != "v2.11.10" {
-			t.Errorf("another version is told of: %+v", w.told[n:])
+		if len(w.notices()) != n+1 || w.notices()[n].To != "v2.11.10" {
+			t.Errorf("another version is told of: %+v", w.notices()[n:])
 		}
 		if err := w.now().u.Apply(t.Context(), "v2.11.9"); err == nil || !strings.Contains(err.Error(), "offers v2.11.10") {
 			t.Errorf("apply of what isn't offered: %v", err)
@@ -136,7 +136,7 @@ func TestNotify(t *testing.T) {
 		if err := w.now().u.Apply(t.Context(), "v2.11.10"); err != nil {
 			t.Fatal(err)
 		}
-		if c := w.asked[len(w.asked)-1]; c.Scope != wire.ScopeAll {
+		if c := w.checks()[len(w.checks())-1]; c.Scope != wire.ScopeAll {
 			t.Errorf("a person's version is asked for in the scope %s", c.Scope)
 		}
 		w.reach(Healthy)
@@ -156,7 +156,7 @@ func TestApplyWhileBuilding(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.pass(5 * time.Minute)
-		if n := len(w.asked); n < 8 || n > 14 {
+		if n := len(w.checks()); n < 8 || n > 14 {
 			t.Errorf("asked %d times in five minutes", n)
 		}
 		w.now().end()
@@ -266,8 +266,8 @@ func TestPause(t *testing.T) {
 		w.start()
 		w.pass(24 * time.Hour)
 		s := w.now().u.Status()
-		if s.State != Checked || s.Paused == nil || s.Paused.Who != "admin" || !strings.Contains(s.Waiting, "caddy evergreen resume") || len(w.told) == 0 {
-			t.Errorf("%+v, told %d", s, len(w.told))
+		if s.State != Checked || s.Paused == nil || s.Paused.Who != "admin" || !strings.Contains(s.Waiting, "caddy evergreen resume") || len(w.notices()) == 0 {
+			t.Errorf("%+v, told %d", s, len(w.notices()))
 		}
 		if err := w.now().u.Apply(t.Context(), ""); err == nil || !strings.Contains(err.Error(), "resume comes first") {
 			t.Errorf("apply: %v", err)
@@ -362,7 +362,7 @@ func TestServerGone(t *testing.T) {
 		if n := w.warnings(); n < 6 || n > 8 {
 			t.Errorf("%d lines in a week", n)
 		}
-		if n := len(w.asked); n < 7*4 || n > 7*4+20 {
+		if n := len(w.checks()); n < 7*4 || n > 7*4+20 {
 			t.Errorf("asked %d times in a week", n)
 		}
 		if s := w.now().u.Status(); !strings.Contains(s.CheckError, "connection refused") {
@@ -412,7 +412,7 @@ func TestClock(t *testing.T) {
 				w.offset = off
 				w.start()
 				w.pass(24 * time.Hour)
-				asked, told := len(w.asked), len(w.told)
+				asked, told := len(w.checks()), len(w.notices())
 				if asked < 3 || told != 1 {
 					t.Fatalf("asked %d times and told %d times", asked, told)
 				}
@@ -420,10 +420,10 @@ func TestClock(t *testing.T) {
 				w.offset = 0
 				w.start()
 				w.pass(25 * time.Hour)
-				if n := len(w.asked) - asked; n < 3 || n > 8 {
+				if n := len(w.checks()) - asked; n < 3 || n > 8 {
 					t.Errorf("asked %d times on the day after the clock was set", n)
 				}
-				if n := len(w.told) - told; n < 1 || n > 2 {
+				if n := len(w.notices()) - told; n < 1 || n > 2 {
 					t.Errorf("told %d times on the day after the clock was set", n)
 				}
 			})
@@ -510,7 +510,7 @@ func TestNoFolder(t *testing.T) {
 		if s.State != Checked || s.Problem == "" || s.Notice == nil || s.Notice.Installs {
 			t.Errorf("%+v", s)
 		}
-		if n := len(w.told); n < 2 || n > 4 {
+		if n := len(w.notices()); n < 2 || n > 4 {
 			t.Errorf("told %d times in three days", n)
 		}
 		if n := w.warnings(); n < 1 || n > 4 {

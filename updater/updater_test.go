@@ -17,7 +17,7 @@ func TestUpdates(t *testing.T) {
 		w.start()
 		w.reach(Healthy)
 		want := []State{Idle, Checked, Downloading, Verified, Rehearsing, Switching, Watching, Healthy}
-		if d := cmp.Diff(want, w.states); d != "" {
+		if d := cmp.Diff(want, w.went()); d != "" {
 			t.Error(d)
 		}
 		d := slots.Open(w.dir)
@@ -37,14 +37,14 @@ func TestUpdates(t *testing.T) {
 		if d := cmp.Diff(outcome, attempts, opts); d != "" {
 			t.Error(d)
 		}
-		if d := cmp.Diff(outcome, w.outcomes, opts); d != "" {
+		if d := cmp.Diff(outcome, w.ends(), opts); d != "" {
 			t.Error(d)
 		}
 		notice := []Notice{{
 			From: "v2.11.3", To: "v2.11.9", Severity: wire.SeverityCritical, Changes: w.answer.Plan.Changes,
 			Reasons: []string{"v2.11.9: Fixes much", "GO-2026-0001: A hole"}, Advisories: []string{"GO-2026-0001"}, Link: "https://example.com/v2.11.9", Installs: true,
 		}}
-		if d := cmp.Diff(notice, w.told); d != "" {
+		if d := cmp.Diff(notice, w.notices()); d != "" {
 			t.Error(d)
 		}
 	})

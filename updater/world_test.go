@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -293,6 +294,19 @@ func (w *world) setAnswer(a wire.Answer, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.answer, w.askErr = a, err
+}
+
+// What happened up to now.
+func (w *world) checks() []wire.Check { return seen(w, &w.asked) }
+func (w *world) notices() []Notice    { return seen(w, &w.told) }
+func (w *world) ends() []Outcome      { return seen(w, &w.outcomes) }
+func (w *world) went() []State        { return seen(w, &w.states) }
+
+func seen[T any](w *world, s *[]T) []T {
+	synctest.Wait()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(*s)
 }
 
 func (w *world) warnings() (n int) {
