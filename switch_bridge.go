@@ -56,9 +56,18 @@ func cross(ctx context.Context, to switchTarget, next *nextStart, o switchOption
 	if name := abstractSocket(); name != "" && gap == nil {
 		gap = fmt.Errorf("a site listens on the abstract Unix socket %s, which can't be bound anew while another process has it", name)
 	}
+	var left leftOver
+	switch server.admin, err = holdAdmin(ctx); {
+	case err != nil:
+		server.admin = nil
+		o.Log.Info("the admin endpoint will refuse connections for as long as the next executable takes to start", zap.Error(err))
+	case server.admin != nil:
+		defer server.admin.release()
+		left.Admin, _ = json.Marshal(server.admin)
+	}
 	if gap != nil {
 		o.Log.Warn("switching without a helper: new connections are refused for as long as Caddy takes to start", zap.Error(gap))
-		options.Next.Env = next.environ(guarded, leftOver{})
+		options.Next.Env = next.environ(guarded, left)
 		return bridge.InPlace(inner, options)
 	}
 	o.say()
@@ -76,15 +85,7 @@ func cross(ctx context.Context, to switchTarget, next *nextStart, o switchOption
 	if err != nil {
 		return err
 	}
-	left := leftOver{Sockets: sockets, Close: held.descriptors()}
-	if server.admin, err = holdAdmin(ctx); err != nil {
-		o.Log.Warn("the admin endpoint will refuse connections for as long as the next executable takes to start", zap.Error(err))
-		server.admin = nil
-	}
-	defer server.admin.release()
-	if server.admin != nil {
-		left.Admin, _ = json.Marshal(server.admin)
-	}
+	left.Sockets, left.Close = sockets, held.descriptors()
 	options.Next.Env = next.environ(guarded, left)
 	options.Helper = bridge.Command{
 		Path: to.Executable, Args: next.helperArgs(), Stdin: config,

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -84,6 +85,15 @@ func (HelperListener) CaddyModule() caddy.ModuleInfo {
 // Provision prepares to number the sockets.
 func (l *HelperListener) Provision(caddy.Context) error {
 	l.made = new(atomic.Int32)
+	return nil
+}
+
+// Cleanup removes the sockets' folder once they are gone: the process that made
+// it may have been killed.
+func (l *HelperListener) Cleanup() error {
+	if dir := filepath.Dir(l.Socket); asHelper() && strings.HasPrefix(filepath.Base(dir), socketsFolder) {
+		_ = os.Remove(dir) // not empty as long as another server's are there
+	}
 	return nil
 }
 
@@ -231,5 +241,6 @@ func logTo(log *zap.Logger) func(string, ...any) {
 
 var (
 	_ caddy.Provisioner     = (*HelperListener)(nil)
+	_ caddy.CleanerUpper    = (*HelperListener)(nil)
 	_ caddy.ListenerWrapper = (*HelperListener)(nil)
 )
