@@ -62,6 +62,7 @@ func loaded() <-chan error {
 		for running() == 0 {
 			time.Sleep(2 * time.Millisecond)
 		}
+		_ = guard("wait for certificates", func() error { waitForCertificates(certificatesWithin); return nil })
 		up <- nil
 	}()
 	return up

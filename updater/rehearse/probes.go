@@ -14,8 +14,9 @@ import (
 // Rounds of asking: before a difference is believed, the candidate has failed to
 // agree this often.
 const (
-	rounds  = 3
-	workers = 4
+	rounds   = 3
+	workers  = 4
+	patience = 500 * time.Millisecond // before it is asked again, and as much more each time
 )
 
 // A probe is a question for both.
@@ -231,6 +232,12 @@ func (s *survey) one(ctx context.Context, i int, p probe) {
 	}
 	ds := differences(p.String(), running, candidate)
 	for round := 1; round < rounds && len(ds) > 0; round++ {
+		// Caddy loads certificates after it says that it serves.
+		select {
+		case <-time.After(time.Duration(round) * patience):
+		case <-ctx.Done():
+			return
+		}
 		if !add(p.candidate, &candidate) || !add(p.running, &running) {
 			return
 		}

@@ -108,10 +108,6 @@ func TestE2EBadWays(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	old, err := s.Get(t.Context(), wire.PathTUF+"timestamp.json")
-	if err != nil {
-		t.Fatal(err)
-	}
 	type way struct {
 		name   string
 		bad    func(t *testing.T, m *mirror)
@@ -144,14 +140,15 @@ func TestE2EBadWays(t *testing.T) {
 			m.answers.Store(&f)
 		}},
 		{name: "stale mirror", causes: []updater.Cause{updater.CauseSignature, updater.CauseMismatch, updater.CauseService}, bad: func(_ *testing.T, m *mirror) {
-			m.body(regexp.MustCompile(`^/tuf/timestamp\.json$`), func([]byte, http.Header) []byte { return old })
+			m.body(regexp.MustCompile(`^/tuf/timestamp\.json$`), func([]byte, http.Header) []byte { return s.stale })
 		}},
 		{name: "older", stays: true, exe: after, causes: []updater.Cause{updater.CauseOlder}, bad: func(t *testing.T, m *mirror) {
+			// The answer says that it is newer; what is signed of it tells.
 			target := targetOf(t, s, before, root)
 			answer, err := json.Marshal(wire.Answer{NeedsUpdate: true, Target: &target, Plan: &wire.Plan{
 				Build: *before.answer.List, Severity: wire.SeverityCritical,
-				Changes: []wire.Change{{Path: badPath, From: s.next[badPath], To: s.first[badPath], Kind: wire.ChangePlugin,
-					Reasons: []wire.Reason{{Kind: "release", ID: s.first[badPath], Severity: wire.SeverityCritical}}}},
+				Changes: []wire.Change{{Path: badPath, From: s.first[badPath], To: s.next[badPath], Kind: wire.ChangePlugin,
+					Reasons: []wire.Reason{{Kind: "release", ID: s.next[badPath], Severity: wire.SeverityCritical}}}},
 			}, RetryAfter: 3600})
 			if err != nil {
 				t.Fatal(err)

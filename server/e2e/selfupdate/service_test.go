@@ -53,6 +53,7 @@ const (
 type service struct {
 	*testbed.Updates
 	proxy *httptest.Server
+	stale []byte            // the timestamp metadata of before anything was built
 	first map[string]string // module path → version
 	next  map[string]string
 
@@ -110,6 +111,10 @@ func startService(dir string) (*service, error) {
 	s.Updates, err = testbed.StartUpdates(ctx, evergreen, data, map[string]any{"check_every": "1h", "builds_per_hour": 1000},
 		"GOPROXY="+s.proxy.URL, "GONOSUMDB=github.com/caddy-evergreen")
 	if err != nil {
+		return nil, err
+	}
+	if s.stale, err = s.Get(ctx, wire.PathTUF+"timestamp.json"); err != nil {
+		s.Kill()
 		return nil, err
 	}
 	for _, args := range [][]string{
