@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-evergreen/evergreen/updater"
+	"github.com/caddy-evergreen/evergreen/wire"
 )
 
 type updatesKey struct{}
@@ -273,7 +274,11 @@ func (a *App) startUpdates() {
 		if u := currentUpdates(); u != nil {
 			u.enter(a)
 		}
-		a.tellUp()
+		// A helper or a rehearsal of an update has it off in its environment, and
+		// is no start that a slot is given tries for.
+		if env, _ := updatesEnv(os.Getenv); env.Scope != string(wire.ScopeNone) {
+			a.tellUp()
+		}
 		return nil
 	})
 	if err != nil {

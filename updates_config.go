@@ -185,7 +185,11 @@ func updatesEnv(getenv func(string) string) (UpdatesConfig, error) {
 			c.Scope = string(wire.ScopeNone)
 			return nil
 		}
-		return c.takeWords(strings.Fields(v))
+		err := c.takeWords(strings.Fields(v))
+		if c.Scope == "off" {
+			c.Scope = string(wire.ScopeNone)
+		}
+		return err
 	})
 	set("EVERGREEN_UPDATES_CHANNEL", func(v string) error { c.Channel = v; return nil })
 	set("EVERGREEN_UPDATES_CHECK_INTERVAL", duration(&c.CheckInterval))
