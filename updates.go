@@ -272,6 +272,11 @@ func (a *App) startUpdates() {
 			a.noUpdates = true
 		}
 		if u := currentUpdates(); u != nil {
+			if a.updating == nil && u.underTrial() {
+				// What already serves is watched to the end, and this keeps it so.
+				processes.LoadOrStore(updatesKey{}, u)
+				a.updating = u
+			}
 			u.enter(a)
 		}
 		// A helper or a rehearsal of an update has it off in its environment, and
