@@ -200,6 +200,7 @@ func TestUpdatesOffWritesNothing(t *testing.T) {
 	}))
 	defer srv.Close()
 	t.Setenv("EVERGREEN_UPDATES_SERVER", srv.URL)
+	t.Setenv("XDG_DATA_HOME", t.TempDir()) // where no other test has written
 	for name, test := range map[string]struct{ option, env, why string }{
 		"option":      {"updates none", "", "updates none in the configuration"},
 		"environment": {"updates all install", "off", "EVERGREEN_UPDATES in the environment"},
