@@ -69,18 +69,21 @@ func (u *Updater) fail(err error) {
 		why = fmt.Sprintf("it failed %d times, the last time: %s", r.Count, why)
 	}
 	r.Next = u.now().Add(u.retryAfter(u.p, r.Fails))
+	fields := []zap.Field{zap.String("from", a.Before), zap.String("to", a.Version), zap.String("step", string(u.j.State)), zap.String("cause", string(e.Cause)), zap.String("why", why)}
+	// Said before it can be seen elsewhere, so that who sees it finds it in the log.
+	switch {
+	case e.Lasting:
+		u.c.Log.Error("an update failed and is not tried again; Caddy runs on as it was. If you know why, try it again: caddy evergreen apply", fields...)
+	case u.say.news("fail", why):
+		u.c.Log.Warn("an update failed and is tried again; Caddy runs on as it was", append(fields, zap.Time("next", r.Next))...)
+	}
 	u.end(Failed, e.Cause, why)
-	fields := []zap.Field{zap.String("from", a.Before), zap.String("to", a.Version), zap.String("step", string(u.j.Last.Step)), zap.String("cause", string(e.Cause)), zap.String("why", why)}
 	if e.Lasting {
 		u.quarantine(e.Cause, why)
 		u.note(func(j *journal) { j.Attempt.Person = false })
-		u.c.Log.Error("an update failed and is not tried again; Caddy runs on as it was. If you know why, try it again: caddy evergreen apply", fields...)
 		return
 	}
 	u.note(func(j *journal) { j.setRetry(r) })
-	if u.say.news("fail", why) {
-		u.c.Log.Warn("an update failed and is tried again; Caddy runs on as it was", append(fields, zap.Time("next", r.Next))...)
-	}
 }
 
 // quarantine keeps an executable from being tried again by itself.
