@@ -19,8 +19,8 @@ const (
 	maxFile      = 4 << 20 // bytes of it
 )
 
-// end ends an attempt.
-func (u *Updater) end(s State, c Cause, why string) {
+// end ends an attempt, and changes the journal by f, which may be nil, as well.
+func (u *Updater) end(s State, c Cause, why string, f func(*journal)) {
 	u.is(s, func(j *journal) {
 		a, step := j.Attempt, u.j.State
 		if a.Back != nil {
@@ -38,6 +38,9 @@ func (u *Updater) end(s State, c Cause, why string) {
 		}
 		if s == RolledBack {
 			a.Person = false // from now on it is in quarantine for all
+		}
+		if f != nil {
+			f(j)
 		}
 	})
 }
@@ -77,13 +80,14 @@ func (u *Updater) fail(err error) {
 	case u.say.news("fail", why):
 		u.c.Log.Warn("an update failed and is tried again; Caddy runs on as it was", append(fields, zap.Time("next", r.Next))...)
 	}
-	u.end(Failed, e.Cause, why)
-	if e.Lasting {
-		u.quarantine(e.Cause, why)
-		u.note(func(j *journal) { j.Attempt.Person = false })
-		return
-	}
-	u.note(func(j *journal) { j.setRetry(r) })
+	u.end(Failed, e.Cause, why, func(j *journal) {
+		if !e.Lasting {
+			j.setRetry(r)
+			return
+		}
+		j.Attempt.Person = false
+		j.quarantine(Quarantined{Slot: a.Slot, Version: a.Version, Cause: e.Cause, Why: why, Time: u.now()})
+	})
 }
 
 // quarantine keeps an executable from being tried again by itself.

@@ -24,7 +24,7 @@ func (u *Updater) resume() {
 	case (u.j.State == Downloading || u.j.State == Rehearsing) && sameBoot:
 		u.fail(Passing(map[State]Cause{Downloading: CauseOther, Rehearsing: CauseRehearsal}[u.j.State], fmt.Errorf("Caddy ended without notice while the update was %s", u.j.State)))
 	case u.j.State == Switching && a.Back != nil && !mine:
-		u.end(RolledBack, a.Back.Cause, a.Back.Why)
+		u.end(RolledBack, a.Back.Cause, a.Back.Why, nil)
 	case u.j.State == Switching && a.Back == nil && !mine:
 		u.neverCame(sameBoot)
 	case u.j.State == Watching && !mine:
@@ -88,7 +88,7 @@ func (u *Updater) lost(sameBoot bool) {
 	}
 	s, err := u.slots.Get(a.Slot)
 	if now, ierr := slots.Identify(u.c.Running.Installed); err == nil && ierr == nil && !now.Same(s.Installed) {
-		u.end(Failed, CauseSuperseded, "something newer was installed while the update was being watched")
+		u.end(Failed, CauseSuperseded, "something newer was installed while the update was being watched", nil)
 		return
 	}
 	why := "Caddy was started again, and the update did not come up"
@@ -96,7 +96,7 @@ func (u *Updater) lost(sameBoot bool) {
 		why += ": " + u.c.Running.Refused.Error()
 	}
 	u.quarantine(CauseCrash, why)
-	u.end(RolledBack, CauseCrash, why)
+	u.end(RolledBack, CauseCrash, why, nil)
 }
 
 // gone is for an update that was good, and isn't what runs.
@@ -105,7 +105,7 @@ func (u *Updater) gone() {
 	if s, err := u.slots.Get(a.Slot); err == nil && s.Tries == 0 && u.c.Running.Refused != nil {
 		why := "it came up no more: " + u.c.Running.Refused.Error()
 		u.quarantine(CauseCrash, why)
-		u.end(RolledBack, CauseCrash, why)
+		u.end(RolledBack, CauseCrash, why, nil)
 		return
 	}
 	u.drop() // a newer one was installed, or this one was
@@ -293,7 +293,7 @@ func (u *Updater) watch(ctx context.Context) time.Duration {
 		u.warn("watch", "the update could not be watched, and stays: look for yourself, and roll it back if it does harm", err)
 		fallthrough
 	default:
-		u.end(Healthy, CauseNone, "")
+		u.end(Healthy, CauseNone, "", nil)
 		u.settle()
 	}
 	return 0
