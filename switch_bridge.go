@@ -40,7 +40,7 @@ func cross(ctx context.Context, to switchTarget, next *nextStart, o switchOption
 	server := newSwitchServer(next.live)
 	options := bridge.Options{
 		Next: bridge.Command{Path: to.Executable, Args: started.args},
-		Back: bridge.Command{Path: self, Args: started.args, Env: next.environ(boot.Env(was.Slot, was.Installed), leftOver{})},
+		Back: bridge.Command{Path: self, Args: started.args},
 		Skip: isAdmin(), Server: server, Settle: o.Settle, Grace: o.grace(server.configuredGrace), Patience: patience,
 		Log: logTo(o.Log),
 		Before: func() error {
@@ -67,7 +67,7 @@ func cross(ctx context.Context, to switchTarget, next *nextStart, o switchOption
 	}
 	if gap != nil {
 		o.Log.Warn("switching without a helper: new connections are refused for as long as Caddy takes to start", zap.Error(gap))
-		options.Next.Env = next.environ(guarded, left)
+		options.Next.Env, options.Back.Env = next.environ(guarded, left), next.environ(boot.Env(was.Slot, was.Installed), left)
 		return bridge.InPlace(inner, options)
 	}
 	o.say()
@@ -86,7 +86,8 @@ func cross(ctx context.Context, to switchTarget, next *nextStart, o switchOption
 		return err
 	}
 	left.Sockets, left.Close = sockets, held.descriptors()
-	options.Next.Env = next.environ(guarded, left)
+	// Whoever comes up cleans up, also what was before.
+	options.Next.Env, options.Back.Env = next.environ(guarded, left), next.environ(boot.Env(was.Slot, was.Installed), left)
 	options.Helper = bridge.Command{
 		Path: to.Executable, Args: next.helperArgs(), Stdin: config,
 		Env: helperEnviron(boot.Env(to.Slot, was.Installed)),
