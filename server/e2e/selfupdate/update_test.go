@@ -3,8 +3,10 @@
 package selfupdate
 
 import (
+	"errors"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -49,7 +51,14 @@ func TestE2EUpdatesItself(t *testing.T) {
 		if err := term.interrupt(); err != nil {
 			t.Fatal(err)
 		}
-		<-c.Done()
+		select {
+		case <-c.Done():
+		case <-time.After(10 * time.Second):
+			c.Kill() // it waits for HTTP/3 clients
+		}
+		if !strings.Contains(c.Log(), "shutting down") {
+			t.Error("Ctrl-C did nothing")
+		}
 		if err := c.Start(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -57,9 +66,16 @@ func TestE2EUpdatesItself(t *testing.T) {
 	})
 	t.Run("PID 1", func(t *testing.T) {
 		c := update(t, asInit(), false)
-		if err := c.Stop(); err != nil {
-			t.Error(err)
+		// How long it takes is up to the HTTP/3 clients: Caddy waits for them.
+		if err := c.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
 		}
+		eventually(t, "waiting for PID 1 to be told to stop", func() error {
+			if !strings.Contains(c.Log(), "shutting down apps, then terminating") {
+				return errors.New("the log does not say so")
+			}
+			return nil
+		})
 	})
 	t.Run("systemd", func(t *testing.T) {
 		c := update(t, bySystemd(), false)
