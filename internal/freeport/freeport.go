@@ -1,5 +1,6 @@
-// Package freeport picks TCP and UDP ports on loopback for servers that a test
-// or a demonstration starts, and that take a number, not a socket.
+// Package freeport picks TCP and UDP ports on loopback for servers that a test,
+// a demonstration or the rehearsal of an update starts, and that take a number,
+// not a socket.
 //
 // A port from Listen(":0") won't do. It lies in the range that the kernel takes
 // clients' ports from, so that between the pick and the server's start a

@@ -79,7 +79,7 @@ func (b Box) Command(launcher string, env []string) (cmd *exec.Cmd, started func
 		said := json.NewDecoder(io.LimitReader(r, 64<<10))
 		var res Result
 		if err := said.Decode(&res); err != nil {
-			return Result{}, fmt.Errorf("the launcher %s did not confine anything: it must be an executable with this module in it", launcher)
+			return Result{}, fmt.Errorf("the launcher %s ended before it had confined anything: either it is no executable with this module in it, or a filter of system calls (such as SystemCallFilter= of systemd) ended it, and should allow landlock_create_ruleset, landlock_add_rule, landlock_restrict_self, prctl, capset and setrlimit", launcher)
 		}
 		// Only if execve fails, there is more.
 		if err := said.Decode(&res); err != nil && !errors.Is(err, io.EOF) {
