@@ -77,8 +77,9 @@ const (
 	fieldHeader   = "header " // followed by its name
 )
 
-// read makes an answer of a response whose body was read, with bodyErr at its end.
-func (n normal) read(resp *http.Response, bodyErr string, took time.Duration) answer {
+// read makes an answer of a response whose body was read: its beginning, and how
+// it failed.
+func (n normal) read(resp *http.Response, beginning []byte, bodyErr string, took time.Duration) answer {
 	a := answer{took: took, fields: map[string]string{
 		fieldStatus:   strconv.Itoa(resp.StatusCode),
 		fieldProtocol: fmt.Sprintf("HTTP/%d.%d", resp.ProtoMajor, resp.ProtoMinor),
@@ -94,11 +95,23 @@ func (n normal) read(resp *http.Response, bodyErr string, took time.Duration) an
 		}
 	}
 	for _, h := range compared {
-		if v := n.header(h.name, resp.Header.Values(h.name)); v != "" {
+		v := n.header(h.name, resp.Header.Values(h.name))
+		if h.name == "Content-Type" && guessed(resp, v, beginning) {
+			continue
+		}
+		if v != "" {
 			a.fields[fieldHeader+h.name] = v
 		}
 	}
 	return a
+}
+
+// guessed reports whether a type may be what net/http makes of the body's
+// beginning where nothing names one. Of an answer without a length, it does so
+// only if the beginning is there when the header is sent: that differs from time to
+// time, and more so between a busy process and an idle one.
+func guessed(resp *http.Response, value string, beginning []byte) bool {
+	return resp.ContentLength < 0 && resp.Header.Get("Content-Encoding") == "" && value == http.DetectContentType(beginning)
 }
 
 // normal brings what depends on a server's address into one form.

@@ -1,6 +1,7 @@
 package rehearse
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -88,6 +89,60 @@ func TestDifferences(t *testing.T) {
 	}
 }
 
+// TestGuessedType has answers whose type depends on when their body comes.
+func TestGuessedType(t *testing.T) {
+	var n normal
+	read := func(length int64, kind, body string) string {
+		resp := &http.Response{Header: http.Header{}, ContentLength: length}
+		if kind != "" {
+			resp.Header.Set("Content-Type", kind)
+		}
+		return n.read(resp, []byte(body), "", 0).fields[fieldHeader+"Content-Type"]
+	}
+	const plain = "text/plain; charset=utf-8"
+	for _, c := range []struct {
+		length           int64
+		kind, body, want string
+	}{
+		{-1, "", "text", ""},
+		{-1, plain, "text", ""},
+		{4, plain, "text", plain},
+		{-1, plain, "<html>", plain},
+		{-1, "text/css", "text", "text/css"},
+	} {
+		if d := cmp.Diff(c.want, read(c.length, c.kind, c.body)); d != "" {
+			t.Errorf("%d bytes of %q with %q: %s", c.length, c.kind, c.body, d)
+		}
+	}
+}
+
+func TestDrain(t *testing.T) {
+	for _, c := range []struct {
+		name, raw, beginning, failure string
+	}{
+		{"whole", "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ntext", "text", ""},
+		{"none", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "", ""},
+		{"in chunks", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\ntext\r\n0\r\n\r\n", "text", ""},
+		{"until the end", "HTTP/1.1 200 OK\r\n\r\ntext", "text", ""},
+		{"cut", "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\ntext", "text", "a connection that ends"},
+		{"cut in chunks", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\ntext", "text", "a connection that ends"},
+		{"cut at once", "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", "", "a connection that ends"},
+		{"long", "HTTP/1.1 200 OK\r\n\r\n" + strings.Repeat("x", 2*maxBody), strings.Repeat("x", sniffed), ""},
+		{"long and cut", "HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n" + strings.Repeat("x", 999), strings.Repeat("x", sniffed), "a connection that ends"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			resp, err := http.ReadResponse(bufio.NewReader(strings.NewReader(c.raw)), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			beginning, failure := drain(resp.Body)
+			if d := cmp.Diff([]string{c.beginning, c.failure}, []string{string(beginning), failure}); d != "" {
+				t.Error(d)
+			}
+		})
+	}
+}
+
 func TestReport(t *testing.T) {
 	r := Report{Probes: 90, Notes: []string{"x was not compared"}}
 	if r.String() != "" {
@@ -161,7 +216,7 @@ func FuzzHeaders(f *testing.F) {
 	n := normal{original: map[int]int{20001: 443}}
 	f.Fuzz(func(t *testing.T, name, v string) {
 		resp := &http.Response{Header: http.Header{name: {v}}}
-		a := n.read(resp, "", 0)
+		a := n.read(resp, nil, "", 0)
 		if got := n.header(name, []string{v}); len(got) > 310 {
 			t.Errorf("%d bytes", len(got))
 		}

@@ -24,6 +24,7 @@ const (
 	quicTime = 3 * time.Second // for a handshake over UDP, where nobody refuses
 	bodyTime = 3 * time.Second
 	maxBody  = 256 << 10
+	sniffed  = 512 // bytes by which a type is guessed
 	maxHead  = 256 << 10
 )
 
@@ -102,7 +103,8 @@ func (n normal) ask(ctx context.Context, to endpoint, q question) answer {
 		return answer{failure: failureOf(err), took: took}
 	}
 	defer resp.Body.Close()
-	return n.read(resp, drain(resp.Body), took)
+	beginning, bodyErr := drain(resp.Body)
+	return n.read(resp, beginning, bodyErr, took)
 }
 
 // transport speaks the question's version of HTTP with one endpoint.
@@ -144,14 +146,18 @@ func (q question) transport(to endpoint, config *tls.Config) (http.RoundTripper,
 	return t, t.CloseIdleConnections
 }
 
-// drain reads a body up to a bound of size and time, and tells how it failed.
-func drain(body io.ReadCloser) string {
+// drain reads a body up to a bound of size and time. It returns what it begins
+// with, and how it failed.
+func drain(body io.ReadCloser) (beginning []byte, failure string) {
 	timer := time.AfterFunc(bodyTime, func() { body.Close() })
-	n, err := io.Copy(io.Discard, io.LimitReader(body, maxBody))
-	if !timer.Stop() && err != nil || err == nil || n == maxBody {
-		return "" // a stream goes on for as long as it likes
+	beginning, err := io.ReadAll(io.LimitReader(body, sniffed))
+	if err == nil {
+		_, err = io.Copy(io.Discard, io.LimitReader(body, maxBody))
 	}
-	return failureOf(err)
+	if !timer.Stop() && err != nil || err == nil {
+		return beginning, "" // a stream goes on for as long as it likes
+	}
+	return beginning, failureOf(err)
 }
 
 // failureOf is the kind of an error, without what differs from time to time.

@@ -14,7 +14,7 @@ import (
 // Rounds of asking: before a difference is believed, the candidate has failed to
 // agree this often.
 const (
-	rounds   = 3
+	rounds   = 4
 	workers  = 4
 	patience = 500 * time.Millisecond // before it is asked again, and as much more each time
 )
@@ -232,7 +232,8 @@ func (s *survey) one(ctx context.Context, i int, p probe) {
 	}
 	ds := differences(p.String(), running, candidate)
 	for round := 1; round < rounds && len(ds) > 0; round++ {
-		// Caddy loads certificates after it says that it serves.
+		// Caddy loads certificates after it says that it serves; and a machine may be
+		// busy for a moment.
 		select {
 		case <-time.After(time.Duration(round) * patience):
 		case <-ctx.Done():

@@ -35,8 +35,8 @@ const MarkHeader = "Evergreen-Rehearsal"
 
 // Limits that a Config's zero values stand for.
 const (
-	DefaultTimeout   = 5 * time.Minute
-	DefaultStepTime  = time.Minute     // a Caddy takes 0.1 s where the machine does nothing else
+	DefaultTimeout   = 10 * time.Minute
+	DefaultStepTime  = 2 * time.Minute // a Caddy takes 0.1 s where the machine does nothing else
 	DefaultSettle    = 3 * time.Second // in which it would take memory, disk or output without end
 	DefaultMaxProbes = 300             // requests to compare, each sent three times or more
 	DefaultMaxDisk   = 256 << 20       // bytes below the scratch folder

@@ -24,7 +24,7 @@ func limit(b Box) (missing []string, err error) {
 		return nil, fmt.Errorf("giving up new privileges: %w", err)
 	}
 	// Ours: what it is to have, not whether it may.
-	_ = unix.Setpriority(unix.PRIO_PROCESS, 0, 10)
+	_ = unix.Setpriority(unix.PRIO_PROCESS, 0, 5)
 	_ = os.WriteFile("/proc/self/oom_score_adj", []byte("1000"), 0)
 
 	if err := limitResources(b); err != nil {
