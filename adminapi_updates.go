@@ -148,20 +148,26 @@ func (u *updates) Document() updatesDocument {
 	p := u.policy.Load()
 	d := updatesDocument{
 		Status: u.updater.Status(), Channel: p.Channel, Every: p.Every.Seconds(), Watch: p.Watch.Seconds(), Pins: p.Pins,
-		Folder: updatesDir(),
 	}
-	if now := boot.Current(); now.Slot != "" || now.Refused != nil {
-		d.Installed = now.Installed
-		if now.Refused != nil {
-			d.Refused = now.Refused.Error()
-		}
-	}
+	d.tellProcess()
 	d.Scope, d.Service, d.Window = p.Scope, p.Server, p.Window
 	if d.Notify == "" {
 		d.Notify = p.Notify
 	}
 	d.Since, d.LastCheck, d.NextCheck = utc(d.Since), utc(d.LastCheck), utc(d.NextCheck)
 	return d
+}
+
+// tellProcess adds what this process is, which may be an update's executable also
+// where no more updates are asked for.
+func (d *updatesDocument) tellProcess() {
+	d.Folder = updatesDir()
+	if now := boot.Current(); now.Slot != "" || now.Refused != nil {
+		d.Installed = now.Installed
+		if now.Refused != nil {
+			d.Refused = now.Refused.Error()
+		}
+	}
 }
 
 // Build is this executable's build.
@@ -190,7 +196,9 @@ func (u *updates) Resume() error { return u.updater.Resume() }
 type updatesOff string
 
 func (o updatesOff) Document() updatesDocument {
-	return updatesDocument{Status: updater.Status{State: updater.Idle, Off: string(o)}}
+	d := updatesDocument{Status: updater.Status{State: updater.Idle, Off: string(o), Running: boot.Current().Slot}}
+	d.tellProcess()
+	return d
 }
 
 func (updatesOff) Build() (buildDocument, error) {

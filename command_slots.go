@@ -296,6 +296,9 @@ func (p *promotion) do() error {
 	if err != nil {
 		return err
 	}
+	if installed, err := filepath.EvalSymlinks(p.slot.Installed.Path); err != nil || installed != p.over {
+		return nil // what Caddy is started from is another file, which needs the slot
+	}
 	// What is installed goes first now, so this only saves the next start a look.
 	if err := p.dir.Activate("", 0); err != nil {
 		caddy.Log().Named("evergreen").Warn("the slot stays active, which does no harm: " + err.Error())

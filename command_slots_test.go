@@ -198,6 +198,25 @@ func TestPromote(t *testing.T) {
 	}
 }
 
+// TestPromoteElsewhere writes over a file that Caddy is not started from.
+func TestPromoteElsewhere(t *testing.T) {
+	p := newPromotable(t, "v2.99.0")
+	other := filepath.Join(t.TempDir(), "caddy")
+	b, err := os.ReadFile(p.installed)
+	if err := errors.Join(err, os.WriteFile(other, b, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := p.promote("--over", other); err != nil {
+		t.Fatal(out, err)
+	}
+	if b, err := os.ReadFile(other); err != nil || !bytes.Equal(b, p.exe) {
+		t.Errorf("%d bytes, %v", len(b), err)
+	}
+	if id, err := p.dir.ActiveID(); err != nil || id != p.slot.ID {
+		t.Errorf("%q is active, %v", id, err)
+	}
+}
+
 func TestPromoteRefuses(t *testing.T) {
 	for _, c := range []struct {
 		name, version string
