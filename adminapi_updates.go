@@ -197,7 +197,9 @@ type updatesOff string
 
 func (o updatesOff) Document() updatesDocument {
 	d := updatesDocument{Status: updater.Status{State: updater.Idle, Off: string(o), Running: boot.Current().Slot}}
-	d.tellProcess()
+	if d.Running != "" {
+		d.tellProcess()
+	}
 	return d
 }
 
