@@ -138,9 +138,15 @@ func logged(t *testing.T, c *testbed.Caddy, o updater.Outcome) {
 	text := strings.Trim(b.String(), "\"\n")
 	// The log may name the step elsewhere.
 	text = text[strings.LastIndex(text, ": ")+1:]
-	if strings.TrimSpace(text) == "" || !strings.Contains(c.Log(), text) {
-		t.Errorf("the log has not why: %s", text)
+	if strings.TrimSpace(text) == "" {
+		t.Fatal("there is no reason")
 	}
+	eventually(t, "waiting for the log to have the reason", func() error {
+		if !strings.Contains(c.Log(), text) {
+			return fmt.Errorf("it has not %q", text)
+		}
+		return nil
+	})
 }
 
 // TestE2ECrashes has a candidate end its whole process while it is watched. The
