@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"runtime"
@@ -132,6 +133,10 @@ func noticed(t *testing.T, what string, before, all testbed.Results, from, until
 	for _, r := range all {
 		t.Logf("  %-11s p99 %8s meanwhile, %8s in the %s before; %d failed, longest stall so far %s", r.Kind,
 			r.Quantile(0.99, from, until).Round(100*time.Microsecond), r.Quantile(0.99, from.Add(-calm), from).Round(100*time.Microsecond), calm, r.Failed-before.Of(r.Kind).Failed, r.Stall.Round(time.Millisecond))
+		if known := before.Of(r.Kind).Failures; len(r.Failures) > len(known) {
+			f := r.Failures[len(known)]
+			t.Logf("    the first at %+.3f s: %v", f.At.Sub(from).Seconds(), f.Err)
+		}
 	}
 }
 
@@ -154,19 +159,23 @@ func sizeOf(t *testing.T, c *testbed.Caddy) int64 {
 // active slot it becomes first.
 func TestFiguresInit(t *testing.T) {
 	s := theUpdates(t)
-	c := loaded(t, testbed.Launch{}, s.oldWithPlugins(t), installs, "GODEBUG=inittrace=1")
+	exe := s.oldWithPlugins(t)
+	c := loaded(t, testbed.Launch{}, exe, installs)
 	if err := c.Stop(); err != nil {
 		t.Fatal(err)
 	}
 	times := map[string][]float64{}
 	life := func() float64 {
+		cmd := exec.CommandContext(t.Context(), exe, "run", "--config", filepath.Join(c.Dir, "there-is-none.json"))
+		cmd.Env = append(os.Environ(), "GODEBUG=inittrace=1", "HOME="+filepath.Join(c.Dir, "home"),
+			"XDG_DATA_HOME="+filepath.Join(c.Dir, "data"), "XDG_CONFIG_HOME="+filepath.Join(c.Dir, "config"))
 		began := time.Now()
-		_, err := c.Command(t.Context(), "run", "--config", filepath.Join(c.Dir, "there-is-none.json"))
+		out, err := cmd.CombinedOutput()
 		took := time.Since(began)
 		if err == nil {
 			t.Fatal("Caddy runs without a configuration")
 		}
-		for _, m := range initTrace.FindAllStringSubmatch(err.Error(), -1) {
+		for _, m := range initTrace.FindAllStringSubmatch(string(out), -1) {
 			ms, _ := strconv.ParseFloat(m[2], 64)
 			times[m[1]] = append(times[m[1]], ms)
 		}
