@@ -127,7 +127,12 @@ func (o switchOptions) grace(configured time.Duration) time.Duration {
 // lastWords stops all of Caddy but its admin endpoint, as at an exit: plugins
 // flush what they have, the reporter spools, upgraded connections are told that
 // they end, storage is unlocked.
-func (s *switchServer) lastWords(before func() error) error {
+func (s *switchServer) lastWords(before func() error) (err error) {
+	defer func() {
+		if err != nil {
+			s.admin.release() // whoever serves next listens anew
+		}
+	}()
 	if err := s.Abort(); err != nil {
 		return err
 	}

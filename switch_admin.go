@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -60,11 +61,15 @@ type heldAdmin struct {
 	Network    string `json:"network"` // "tcp" or "unix"
 	Address    string `json:"address"`
 
+	na      caddy.NetworkAddress
+	place   *os.File  // has the descriptor's number until handOver
 	counted io.Closer // keeps Caddy from removing a Unix socket's path
 }
 
-// holdAdmin returns nil where there is nothing to hold.
-func holdAdmin(ctx context.Context) (*heldAdmin, error) {
+// holdAdmin prepares to hand the admin endpoint over, and keeps a number for its
+// socket's descriptor: the socket itself would stay open, with nobody who
+// accepts, if a reload came. It returns nil where there is nothing to hand over.
+func holdAdmin() (*heldAdmin, error) {
 	address, off, err := adminListen()
 	if err != nil || off {
 		return nil, err
@@ -73,34 +78,56 @@ func holdAdmin(ctx context.Context) (*heldAdmin, error) {
 	if err != nil {
 		return nil, err
 	}
+	h := &heldAdmin{na: na}
 	switch na.Network {
 	case "unix":
-		h := &heldAdmin{Network: "unix", Address: withoutMode(na.Host)}
+		h.Network, h.Address = "unix", withoutMode(na.Host)
 		if strings.HasPrefix(h.Address, "@") {
 			return nil, errors.New("the next executable can't bind an abstract Unix socket that is in use")
 		}
-		var held heldSockets
-		held.numbers = map[string]int{}
-		if err := held.hold(ctx, na, h.Address); err != nil {
+	case "tcp", "tcp4", "tcp6":
+		h.Network, h.Address = "tcp", dialable(na)
+		fd, err := listeningOn(isAdmin())
+		if err != nil {
 			return nil, err
 		}
-		h.Descriptor, h.counted = held.numbers[h.Address], held.listeners[0]
-		return h, passOn(h.Descriptor, false)
-	case "tcp", "tcp4", "tcp6":
-		h := &heldAdmin{Network: "tcp", Address: dialable(na)}
-		h.Descriptor, err = listeningOn(isAdmin())
-		return h, err
+		closeDescriptor(fd)
+	default:
+		return nil, nil
 	}
-	return nil, nil
+	if h.place, err = os.Open(os.DevNull); err != nil {
+		return nil, err
+	}
+	h.Descriptor = int(h.place.Fd())
+	return h, nil
 }
 
+// take makes the descriptor that of the endpoint's listening socket.
+func (h *heldAdmin) take() error {
+	var fd int
+	var err error
+	if h.Network == "unix" {
+		held := heldSockets{numbers: map[string]int{}}
+		if err := held.hold(context.Background(), h.na, h.Address); err != nil {
+			return err
+		}
+		fd, h.counted = held.numbers[h.Address], held.listeners[0]
+	} else if fd, err = listeningOn(isAdmin()); err != nil {
+		return err
+	}
+	defer closeDescriptor(fd)
+	return takePlace(fd, h.Descriptor)
+}
+
+// release gives the queue up; for the second time it does nothing.
 func (h *heldAdmin) release() {
 	if h == nil {
 		return
 	}
-	closeDescriptor(h.Descriptor)
+	_ = h.place.Close()
 	if h.counted != nil {
 		_ = h.counted.Close()
+		h.counted = nil
 	}
 }
 
@@ -128,7 +155,7 @@ func (h *heldAdmin) handOver() error {
 	if srv == nil {
 		return nil // it ends with exec
 	}
-	if err := passOn(h.Descriptor, true); err != nil {
+	if err := h.take(); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), adminPatience)

@@ -61,7 +61,7 @@ func TestAdminQueueIsInherited(t *testing.T) {
 				}
 			}
 			sw := newSwitchServer(live)
-			if sw.admin, err = holdAdmin(t.Context()); err != nil {
+			if sw.admin, err = holdAdmin(); err != nil {
 				t.Fatal(err)
 			}
 			if err := sw.Stop(t.Context()); err != nil {
@@ -77,15 +77,18 @@ func TestAdminQueueIsInherited(t *testing.T) {
 				t.Fatalf("nobody serves, and yet it is answered (%v)", err)
 			case <-time.After(50 * time.Millisecond):
 			}
-			inherited := *sw.admin
-			if err := sw.Resume(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			ln, err := inheritedListener(inherited.Descriptor)
+			fd, err := inheritable(sw.admin.place) // as by exec
 			if err != nil {
 				t.Fatal(err)
 			}
-			inherited.inherit(ln)
+			if err := sw.Resume(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			ln, err := inheritedListener(fd)
+			if err != nil {
+				t.Fatal(err)
+			}
+			(&heldAdmin{Descriptor: fd, Network: sw.admin.Network, Address: sw.admin.Address}).inherit(ln)
 			if err := <-answered; err != nil {
 				t.Errorf("who has waited: %v", err)
 			}
@@ -93,6 +96,43 @@ func TestAdminQueueIsInherited(t *testing.T) {
 				t.Errorf("who comes later: %v", err)
 			}
 		})
+	}
+}
+
+// A reload in the middle of a switch leaves no socket behind at which nobody
+// accepts.
+func TestAdminAfterReload(t *testing.T) {
+	_, c := newSite(t, "", `respond "fine"`)
+	address := "127.0.0.1:" + freePort(t)
+	c["admin"].(map[string]any)["listen"] = address
+	loadFile(t, c)
+	live, err := liveConfig(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	sw := newSwitchServer(live)
+	if sw.admin, err = holdAdmin(); err != nil {
+		if runtime.GOOS == "linux" {
+			t.Fatal(err)
+		}
+		sw.admin = nil
+	}
+	if err := sw.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := sw.lastWords(func() error { return errReloaded }); err == nil {
+		t.Fatal("the last words were not given up")
+	}
+	if err := sw.Resume(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	cl := &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	for range 50 { // half of them would find the socket that was left
+		resp, err := cl.Get("http://" + address + "/evergreen/switch")
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
 	}
 }
 

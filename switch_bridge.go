@@ -57,7 +57,7 @@ func cross(ctx context.Context, to switchTarget, next *nextStart, o switchOption
 		gap = fmt.Errorf("a site listens on the abstract Unix socket %s, which can't be bound anew while another process has it", name)
 	}
 	var left leftOver
-	switch server.admin, err = holdAdmin(ctx); {
+	switch server.admin, err = holdAdmin(); {
 	case err != nil:
 		server.admin = nil
 		o.Log.Info("the admin endpoint will refuse connections for as long as the next executable takes to start", zap.Error(err))

@@ -62,24 +62,15 @@ func openDescriptors() (fds []int) {
 	return fds
 }
 
-// passOn sets whether a descriptor is inherited.
-func passOn(fd int, on bool) error {
-	flags := unix.FD_CLOEXEC
-	if on {
-		flags = 0
-	}
-	_, err := unix.FcntlInt(uintptr(fd), unix.F_SETFD, flags)
-	return err
-}
+// takePlace makes a number another descriptor of what fd is, which is inherited.
+func takePlace(fd, number int) error { return unix.Dup3(fd, number, 0) }
 
 // inheritedListener makes a listener of a descriptor, which stays open besides.
 func inheritedListener(fd int) (net.Listener, error) {
 	if !listens(fd) {
 		return nil, errors.New("it is no socket that listens")
 	}
-	if err := passOn(fd, false); err != nil {
-		return nil, err
-	}
+	unix.CloseOnExec(fd)
 	f := os.NewFile(uintptr(fd), "admin")
 	ln, err := net.FileListener(f) // another descriptor of it
 	if err != nil {

@@ -14,7 +14,7 @@ var errNotHeld = errors.New("sockets are handed on by Linux only")
 
 func listeningOn(func(string, netip.AddrPort) bool) (int, error) { return -1, errNotHeld }
 
-func passOn(int, bool) error { return errNotHeld }
+func takePlace(int, int) error { return errNotHeld }
 
 func inheritedListener(int) (net.Listener, error) { return nil, errNotHeld }
 

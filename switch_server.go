@@ -111,6 +111,7 @@ func (s *switchServer) stopOthers(ctx context.Context) error {
 
 // Resume serves again after Stop, with the same configuration.
 func (s *switchServer) Resume(context.Context) error {
+	s.admin.release()
 	if !s.halted.Load() && !s.stopped.Load() || caddy.Exiting() {
 		return nil
 	}
