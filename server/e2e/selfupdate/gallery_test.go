@@ -125,10 +125,10 @@ func quarantined(t *testing.T, c *testbed.Caddy, o updater.Outcome) {
 	logged(t, c, o)
 }
 
-// logged is that the log has why an update ended as it did.
-func logged(t *testing.T, c *testbed.Caddy, o updater.Outcome) {
+// asLogged is how a text begins in the log, whichever step the log names before it.
+func asLogged(t *testing.T, why string) string {
 	t.Helper()
-	line, _, _ := strings.Cut(o.Why, "\n")
+	line, _, _ := strings.Cut(why, "\n")
 	var b strings.Builder
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
@@ -136,8 +136,13 @@ func logged(t *testing.T, c *testbed.Caddy, o updater.Outcome) {
 		t.Fatal(err)
 	}
 	text := strings.Trim(b.String(), "\"\n")
-	// The log may name the step elsewhere.
-	text = text[strings.LastIndex(text, ": ")+1:]
+	return text[strings.LastIndex(text, ": ")+1:]
+}
+
+// logged is that the log has why an update ended as it did.
+func logged(t *testing.T, c *testbed.Caddy, o updater.Outcome) {
+	t.Helper()
+	text := asLogged(t, o.Why)
 	if strings.TrimSpace(text) == "" {
 		t.Fatal("there is no reason")
 	}

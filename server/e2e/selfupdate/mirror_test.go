@@ -5,6 +5,7 @@ package selfupdate
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -306,14 +307,21 @@ func TestE2EServiceGone(t *testing.T) {
 		why = st.CheckError
 		return err
 	})
+	text := asLogged(t, why)
+	eventually(t, "waiting for the log to say so", func() error {
+		if !strings.Contains(c.Log(), text) {
+			return fmt.Errorf("it has not %q", text)
+		}
+		return nil
+	})
 	lines := 0
 	for line := range strings.Lines(c.Log()) {
-		if strings.Contains(line, why) {
+		if strings.Contains(line, text) {
 			lines++
 		}
 	}
 	if lines != 1 {
-		t.Errorf("the log says %d times: %s", lines, why)
+		t.Errorf("the log says %d times: %s", lines, text)
 	}
 	lostNothing(t, load.Stop())
 }
@@ -325,7 +333,10 @@ func TestE2ETwoCaddys(t *testing.T) {
 	s := theUpdates(t)
 	exe := s.before(t).copied(t)
 	a := loadedWith(t, testbed.Launch{}, exe, gallerySite("10s"))
-	b := loadedWith(t, testbed.Launch{}, exe, gallerySite("10s"), "XDG_DATA_HOME="+filepath.Join(a.Dir, "data"))
+	b := loadedWith(t, testbed.Launch{Prepare: func(cmd *exec.Cmd) error {
+		data := filepath.Join(cmd.Dir, "data")
+		return errors.Join(os.Remove(data), os.Symlink(filepath.Join(a.Dir, "data"), data))
+	}}, exe, gallerySite("10s"))
 	var problem string
 	eventually(t, "waiting for the second one to see the first", func() error {
 		st, err := status(t.Context(), b)
