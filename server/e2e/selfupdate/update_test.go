@@ -4,7 +4,9 @@ package selfupdate
 
 import (
 	"errors"
+	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -92,14 +94,22 @@ func TestE2EUpdatesItself(t *testing.T) {
 	})
 }
 
-// TestE2EManySwitches goes there and back again, 20 times in a row, under load.
+// TestE2EManySwitches goes there and back again, 20 times in a row or as often
+// as EVERGREEN_SWITCHES says, under load. Large transfers are left out: each
+// switch would wait for them.
 func TestE2EManySwitches(t *testing.T) {
+	times := 20
+	if n, err := strconv.Atoi(os.Getenv("EVERGREEN_SWITCHES")); err == nil && n > 0 {
+		times = n + n%2
+	}
 	s := theUpdates(t)
 	c := loaded(t, testbed.Launch{}, s.oldWithPlugins(t), installs)
 	pid := c.PID()
-	load := send(t, c, testbed.LoadConfig{})
+	load := send(t, c, testbed.LoadConfig{Stream: 4 * time.Second, Kinds: []string{
+		testbed.LoadNew, testbed.LoadNewTLS, testbed.LoadKeepAlive, testbed.LoadPost, testbed.LoadH2, testbed.LoadH2Post, testbed.LoadH3, testbed.LoadWebSocket,
+	}})
 	want := map[string]updater.State{"apply": updater.Healthy, "rollback": updater.RolledBack}
-	for i := range 20 {
+	for i := range times {
 		what := []string{"apply", "rollback"}[i%2]
 		began := time.Now()
 		do(t, c, what)
