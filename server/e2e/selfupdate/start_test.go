@@ -133,6 +133,9 @@ func bySystemd() testbed.Launch {
 			if err := os.WriteFile(file, []byte(env.String()), 0o644); err != nil {
 				return err
 			}
+			if err := largeWithin(dir); err != nil {
+				return err
+			}
 			err = filepath.Walk(dir, func(name string, _ os.FileInfo, err error) error {
 				return errors.Join(err, os.Chown(name, 977, 977))
 			})
@@ -157,6 +160,31 @@ func bySystemd() testbed.Launch {
 			return strconv.Atoi(strings.TrimSpace(string(out)))
 		},
 	}
+}
+
+// largeWithin puts the file of large downloads where a Caddy whose folder is
+// /var/lib/caddy sees it.
+func largeWithin(dir string) error {
+	folder, err := largeOnce()
+	if err != nil {
+		return err
+	}
+	config := filepath.Join(dir, "Caddyfile")
+	b, err := os.ReadFile(config)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(config, []byte(strings.ReplaceAll(string(b), strconv.Quote(folder), `"/var/lib/caddy/large"`)), 0o600); err != nil {
+		return err
+	}
+	within := filepath.Join(dir, "large")
+	if err := os.MkdirAll(within, 0o755); err != nil {
+		return err
+	}
+	if err := os.Link(filepath.Join(folder, "large"), filepath.Join(within, "large")); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	return nil
 }
 
 // systemctl runs it against the systemd that a Caddy was started by.
