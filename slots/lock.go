@@ -7,6 +7,8 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"github.com/caddy-evergreen/evergreen/internal/filelock"
 )
 
 // Lock makes this process the one that updates in this folder, until it ends,
@@ -21,14 +23,14 @@ func (d *Dir) Lock() (unlock func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("locking the folder of updates: %w", err)
 	}
-	had, err := tryLock(f)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("locking %s: %w", name, err), f.Close())
-	}
-	if !had {
+	err = filelock.Try(f)
+	if errors.Is(err, filelock.ErrLocked) {
 		pid, _ := io.ReadAll(io.LimitReader(f, 20))
 		f.Close()
 		return nil, fmt.Errorf("%w: process %s has %s", ErrLocked, orUnknown(strings.TrimSpace(string(pid))), name)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("locking %s: %w", name, err), f.Close())
 	}
 	// Who has it is for people; without it the lock is as good.
 	if f.Truncate(0) == nil {
@@ -55,12 +57,12 @@ func (disk) Lock(name string) (unlock func(), err error) {
 		return nil, err
 	}
 	for end := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
-		had, err := tryLock(f)
-		if err != nil {
-			return nil, errors.Join(fmt.Errorf("locking %s: %w", name, err), f.Close())
-		}
-		if had {
+		err := filelock.Try(f)
+		if err == nil {
 			return func() { f.Close() }, nil
+		}
+		if !errors.Is(err, filelock.ErrLocked) {
+			return nil, errors.Join(fmt.Errorf("locking %s: %w", name, err), f.Close())
 		}
 		if time.Now().After(end) {
 			return nil, errors.Join(fmt.Errorf("another process has held %s for %v: is it stopped?", name, patience), f.Close())

@@ -21,11 +21,15 @@ func Take(name string) (*Lock, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := lock(f); err != nil {
+	if err := Try(f); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", name, err), f.Close())
 	}
 	return &Lock{f}, nil
 }
+
+// Try locks an open file, without waiting, until it is closed. What is in the
+// file can be read and written all the same.
+func Try(f *os.File) error { return lock(f) }
 
 // Close gives the lock back.
 func (l *Lock) Close() error { return l.f.Close() }
