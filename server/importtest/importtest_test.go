@@ -83,9 +83,9 @@ var rules = []rule{
 			return !under(i, root) || i == server+"/store" || i == server+"/control" || i == server+"/answer" || under(i, root+"/wire")
 		},
 	}, {
-		"slots knows what is on the disk, and wire alone of ours",
+		"slots knows what is on the disk, and of ours wire and locks alone",
 		is(root + "/slots"),
-		func(_, i string) bool { return !under(i, root) || i == root+"/wire" },
+		func(_, i string) bool { return !under(i, root) || i == root+"/wire" || i == root+"/internal/filelock" },
 	}, {
 		"what an executable does first imports so little that it comes first",
 		is(root+"/boot/early", root+"/boot/spec"),
