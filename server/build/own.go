@@ -167,6 +167,12 @@ func FindOwn(folder, dir string) (*Source, string, error) {
 	return nil, "", fmt.Errorf("%w, and this program has no copy of its source: run it in a checkout, say where one is, or make it with `make evergreen`", ErrNoSource)
 }
 
+// GoMod is the module's go.mod file.
+func (s *Source) GoMod() []byte {
+	b, _ := s.file("go.mod")
+	return b
+}
+
 // WriteZip writes the source as a plain zip, which is what is embedded.
 func (s *Source) WriteZip(w io.Writer) error {
 	z := zip.NewWriter(w)

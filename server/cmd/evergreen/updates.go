@@ -48,6 +48,7 @@ type updateService struct {
 	queue    *build.Queue // nil: nothing is built here
 	front    *build.Front // has people and programs ask for builds
 	own      string       // version of our module in builds
+	ownGoMod []byte       // its go.mod file; nil: it is one that was released
 
 	planner    *plan.Planner
 	names      linkedNames // of executables that were published
@@ -138,7 +139,7 @@ func (u *updateService) openBuilder(ctx context.Context, registry prometheus.Reg
 		return nil
 	}
 	if source != nil {
-		version = source.Version
+		version, u.ownGoMod = source.Version, source.GoMod()
 	}
 	u.own = version
 	folder := filepath.Join(u.config.Data, "build")
@@ -259,11 +260,25 @@ func (u *updateService) generation() string {
 	return u.releases.generation() + "/" + u.kept.Generation()
 }
 
+// ownGoMods knows what our own module requires, which no proxy has the source of:
+// else what it brings would look as if someone had asked for it.
+type ownGoMods struct {
+	plan.GoMods
+	service *updateService
+}
+
+func (g ownGoMods) GoMod(ctx context.Context, path, version string) ([]byte, error) {
+	if path == build.Module && g.service.ownGoMod != nil {
+		return g.service.ownGoMod, nil
+	}
+	return g.GoMods.GoMod(ctx, path, version)
+}
+
 func (u *updateService) planConfig() plan.Config {
 	return plan.Config{
 		Advisories: u.releases.advisories,
 		Releases:   func() plan.Releases { return u.releases.known() },
-		GoMods:     u.mods, Versions: u.mods, Memory: u.kept,
+		GoMods:     ownGoMods{u.mods, u}, Versions: u.mods, Memory: u.kept,
 		Linked: func(ctx context.Context, c wire.Check) *linked.Names {
 			if u.repo == nil || c.SHA256 == "" {
 				return nil

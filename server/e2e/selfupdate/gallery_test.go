@@ -69,7 +69,9 @@ func TestE2EBadCandidates(t *testing.T) {
 			caddy := loadedWith(t, testbed.Launch{}, s.before(t).copied(t), gallerySite("2m"), "BADPLUGIN="+c.does)
 			pid := caddy.PID()
 			load := send(t, caddy, galleryLoads)
-			served(c.steps[0] == updater.Watching)
+			if c.steps[0] == updater.Watching {
+				served(t, caddy)
+			}
 			began := time.Now()
 			do(t, caddy, "apply")
 			o := ended(t, caddy, began)
@@ -98,11 +100,13 @@ func TestE2EBadCandidates(t *testing.T) {
 	}
 }
 
-// served lets a Caddy serve for as long as it takes to learn what is usual.
-func served(matters bool) {
-	if matters {
-		time.Sleep(40 * time.Second)
-	}
+// served lets a Caddy serve for as long as it takes to learn what is usual,
+// before it updates itself.
+func served(t *testing.T, c *testbed.Caddy) {
+	t.Helper()
+	do(t, c, "pause")
+	time.Sleep(40 * time.Second)
+	do(t, c, "resume")
 }
 
 // quarantined is that the candidate isn't tried again by itself, or not soon: a
@@ -161,7 +165,7 @@ func TestE2ECrashes(t *testing.T) {
 	s := theUpdates(t)
 	c := loadedWith(t, testbed.Launch{}, s.before(t).copied(t), gallerySite("2m"), "BADPLUGIN=crash-after 25s")
 	load := send(t, c, galleryLoads)
-	served(true)
+	served(t, c)
 	began := time.Now()
 	do(t, c, "apply")
 	select {

@@ -101,9 +101,16 @@ func status(ctx context.Context, c *testbed.Caddy) (s updater.Status, err error)
 }
 
 // do posts a person's wish to Caddy: "apply", "rollback", "pause", "resume".
+// do has a Caddy do what a person may ask it to. An update that is to be applied
+// may be under way already: Caddy finds it by itself, too.
 func do(t *testing.T, c *testbed.Caddy, what string) {
 	t.Helper()
-	if err := ask(t, c, what); err != nil {
+	err := ask(t, c, what)
+	switch {
+	case err == nil:
+	case what == "apply" && strings.Contains(err.Error(), "wait for it"):
+		t.Logf("it is applied already: %v", err)
+	default:
 		t.Fatal(err)
 	}
 }
