@@ -25,7 +25,7 @@ evergreen: ## bin/evergreen, the server, with the module's source in it for the 
 	go build -trimpath -o bin/evergreen ./server/cmd/evergreen
 
 .PHONY: test
-test: ## all tests: check, then end to end, browser and crashes (about 20 minutes at first)
+test: ## all tests: check, then end to end, browser and crashes (about 50 minutes on two processors)
 	@.ci/deps all
 	$(MAKE) check e2e
 
