@@ -212,7 +212,8 @@ func (w *rewriter) moveServer(name string, srv map[string]any, places [][]place)
 }
 
 // redirects adds the listeners that automatic HTTPS may have made: on the HTTP
-// port, beside those of TLS.
+// port, beside those of TLS. Which servers have TLS is not known here, so that
+// each is asked for its own hosts there.
 func (w *rewriter) redirects(httpPort int) {
 	taken := map[string]bool{}
 	for _, l := range w.out.listeners {
@@ -226,8 +227,8 @@ func (w *rewriter) redirects(httpPort int) {
 		r.at.port = httpPort
 		r.running, _ = r.at.running()
 		_, r.candidate = w.to(place{address: r.at, port: httpPort})
-		if !taken[r.candidate.address] {
-			taken[r.candidate.address] = true
+		if mine := r.server + " " + r.candidate.address; !taken[r.candidate.address] && !taken[mine] {
+			taken[mine] = true
 			w.out.listeners = append(w.out.listeners, r)
 		}
 	}
