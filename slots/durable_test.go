@@ -75,6 +75,15 @@ func proofOf(id string) map[string][]byte {
 	return map[string][]byte{"1.root.json": []byte("root"), "targets.json": []byte("targets of " + id)}
 }
 
+// lookBetween is that what is read after a fault is the old or the new state.
+func lookBetween(m *memory, old, new view) error {
+	got, err := look(m)
+	if err != nil {
+		return err
+	}
+	return between(old, new, got)
+}
+
 // between tells what is neither old nor new in a view.
 func between(old, new, got view) error {
 	if got.Active != old.Active && got.Active != new.Active {
@@ -189,11 +198,7 @@ func TestPowerCut(t *testing.T) {
 			_ = a.do(memoryDir(cut)) // what it did before call k
 			for _, left := range cut.afterCut() {
 				cuts++
-				got, err := look(left)
-				if err == nil {
-					err = between(old, want, got)
-				}
-				if err != nil {
+				if err := lookBetween(left, old, want); err != nil {
 					t.Fatalf("%s, cut before call %d of %d: %v", a.name, k, calls, err)
 				}
 				goOn(t, a, left, want)
@@ -248,11 +253,7 @@ func TestFailures(t *testing.T) {
 						t.Fatalf("%s: call %d fails with %v, which %v does not say", a.name, k, e, err)
 					}
 					for _, left := range []*memory{durable(bad), bad} {
-						got, err := look(left)
-						if err == nil {
-							err = between(old, want, got)
-						}
-						if err != nil {
+						if err := lookBetween(left, old, want); err != nil {
 							t.Fatalf("%s, whose call %d failed with %v: %v", a.name, k, e, err)
 						}
 					}

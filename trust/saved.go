@@ -181,11 +181,11 @@ func follow(root delegator, read func(string) ([]byte, error), name string) (Tar
 		role string
 		from delegator
 	}
-	todo := []visit{{metadata.TARGETS, root}}
+	stack := []visit{{metadata.TARGETS, root}}
 	seen := map[string]bool{}
-	for len(todo) > 0 && len(seen) < maxSavedRoles {
-		v := todo[len(todo)-1]
-		todo = todo[:len(todo)-1]
+	for len(stack) > 0 && len(seen) < maxSavedRoles {
+		v := stack[len(stack)-1]
+		stack = stack[:len(stack)-1]
 		if seen[v.role] {
 			continue
 		}
@@ -211,12 +211,12 @@ func follow(root delegator, read func(string) ([]byte, error), name string) (Tar
 		for _, r := range m.Signed.Delegations.GetRolesForTarget(name) {
 			next = append(next, visit{r.Name, m})
 			if r.Terminating {
-				todo = nil
+				stack = nil
 				break
 			}
 		}
 		slices.Reverse(next)
-		todo = append(todo, next...)
+		stack = append(stack, next...)
 	}
 	return Target{}, fmt.Errorf("%w: %.200q", ErrNoTarget, name)
 }
