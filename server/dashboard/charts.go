@@ -52,50 +52,6 @@ type chart struct {
 	None string
 }
 
-// A topic is a page of charts. Lead has a place for its span; Notice, if any, is
-// what readers have to know before they read a number.
-type topic struct{ Path, Nav, Title, Lead, Notice string }
-
-// topics are the pages of charts in the order of the navigation. The overview,
-// at "/", has a few charts of each.
-var topics = []topic{
-	{"/instances", "Instances", "Who counts", "The Caddy servers that reported %s, and what they run.", ""},
-	{"/traffic", "Traffic", "What servers answer", "Requests, connections and how they went, %s.", ""},
-	{"/clients", "Clients", "Who asks", "Browsers, bots and tools that made requests %s, as far as the User-Agent tells.", ""},
-	{"/tls", "TLS", "How the web is encrypted", "What clients offered, what was agreed on, and why handshakes failed, %s.", ""},
-	{"/certificates", "Certificates", "What servers prove themselves with", "Certificates that Caddy obtained and held, %s.", ""},
-	{"/interception", "Interception", "Who listens in", "TLS connections whose ClientHello does not fit the browser that the User-Agent names, %s: most go through a proxy that opens the encryption, a company's, an antivirus's, an attacker's.",
-		"What is seen is a mismatch of User-Agent and TLS, and not every mismatch is an interception. A program or a person that changes the User-Agent looks the same. So does a CDN: behind one, or behind another proxy that ends TLS, a server sees that proxy's ClientHellos with everybody's User-Agents, and all of its browsers mismatch."},
-	{"/attacks", "Attacks", "Who attacks, and how", "What scanners, floods and robots did to servers, %s. Servers tell these apart on their own; no address leaves them.", ""},
-	{"/inside", "Inside Caddy", "What goes wrong inside Caddy", "Errors that Caddy met %s.", ""},
-}
-
-// A section groups charts under a heading, on the page of its topic.
-type section struct{ ID, Page, Title, Lead string }
-
-var sections = []section{
-	{"instances", "/instances", "Instances", "Caddy servers that reported, and what they run."},
-	{"machines", "/instances", "Machines and set-up", "Where they run, how they were installed, and how they are configured."},
-	{"traffic", "/traffic", "Traffic", "Requests that they answered."},
-	{"speed", "/traffic", "Speed", "How long a response took, on the server."},
-	{"network", "/traffic", "Network", "How connections came in."},
-	{"health", "/traffic", "Health", "What clients gave up on, and how much was going on at once."},
-	{"clients", "/clients", "Clients", "Who asked, as far as the User-Agent tells. It is classified on the instance and never leaves it."},
-	{"adoption", "/tls", "Adoption", "How many connections and requests have what protects them. An offered ECH may be faked (GREASE)."},
-	{"hellos", "/tls", "What clients offer", "Read from ClientHellos, the first message of each TLS connection."},
-	{"negotiated", "/tls", "What is negotiated", "What clients and Caddy agreed on."},
-	{"failures", "/tls", "What fails", "TLS connections that ended before the handshake was complete."},
-	{"issuance", "/certificates", "Issuance", "What Caddy obtained, what it renewed, and why it failed."},
-	{"held", "/certificates", "In use", "What is in Caddy's cache at the end of each window, and what handshakes were served with."},
-	{"hsts", "/tls", "HSTS", "Whether clients that were told to use TLS only (Strict-Transport-Security) do. Instances remember it in bounded memory, by keyed hashes; clients behind one address may be taken for one another."},
-	{"verdicts", "/interception", "User-Agent and TLS", "Each connection's ClientHello against that of the client that its User-Agent names. A version newer than the table of signatures is never called inconsistent for being new."},
-	{"incidents", "/attacks", "Incidents", "Times in which an instance saw far more of something than is usual for it at that hour of the week."},
-	{"behaviour", "/attacks", "Suspicious behaviour", "What attacks are made of. Much of it is harmless, one by one."},
-	{"errors", "/inside", "Errors", "What went wrong on the server's side, by kind; never its text."},
-	{"runtime", "/inside", "Go runtime", "What Caddy's process uses."},
-	{"updates", "/inside", "Updates", "How Caddy's updates of itself went."},
-}
-
 // charts is what the pages consist of, in order. Tests walk it.
 var charts = slices.Concat(instancesCharts, trafficCharts, clientsCharts,
 	tlsCharts, helloCharts, certificatesCharts, hstsCharts, interceptionCharts, attacksCharts, caddyCharts, insideCharts, updatesCharts)

@@ -3,11 +3,11 @@ package dashboard
 import "github.com/caddy-evergreen/evergreen/wire"
 
 var instancesCharts = []chart{
-	{ID: "active", Section: "instances", Title: "Reporting instances", Doc: "Different instances in each period, estimated.",
+	{ID: "active", Section: "participation", Title: "Reporting instances", Doc: "Different instances in each period, estimated.",
 		Form: line, Metric: wire.InstancesActive, Ask: "by=time", Overview: true, Wide: true},
 	{ID: "versions", Section: "instances", Title: "Caddy versions", Doc: "Different instances in the range by version.",
 		Form: rank, Metric: wire.InstancesActive, Ask: "facet=version&by=value&limit=8", Overview: true},
-	{ID: "countries", Section: "instances", Title: "Countries", Doc: "Different instances in the range by the country they reported from.",
+	{ID: "countries", Section: "places", Title: "Countries", Doc: "Different instances in the range by the country they reported from.",
 		Form: rank, Metric: wire.InstancesActive, Ask: "facet=country&by=value&limit=8", Overview: true},
 	{ID: "platforms", Section: "instances", Title: "Platforms", Doc: "Different instances in the range by operating system and architecture.",
 		Form: rank, Metric: wire.InstancesActive, Ask: "facet=platform&by=value&limit=8"},

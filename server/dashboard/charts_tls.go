@@ -3,9 +3,9 @@ package dashboard
 import "github.com/caddy-evergreen/evergreen/wire"
 
 var tlsCharts = []chart{
-	{ID: "tls", Section: "negotiated", Title: "TLS versions", Doc: "Share of completed handshakes.",
+	{ID: "tls", Section: "encryption", Title: "TLS versions", Doc: "Share of completed handshakes.",
 		Form: share, Metric: wire.TLSConnections, Ask: "by=time,tls_version", Overview: true, Own: true},
-	{ID: "groups", Section: "negotiated", Title: "Key exchange", Doc: "Handshakes in the range by group; MLKEM resists quantum computers.",
+	{ID: "groups", Section: "encryption", Title: "Key exchange", Doc: "Handshakes in the range by group; MLKEM resists quantum computers.",
 		Form: rank, Metric: wire.TLSGroups, Ask: "by=group&limit=8", Overview: true, Own: true},
 	{ID: "ciphers", Section: "negotiated", Title: "Cipher suites", Doc: "Handshakes in the range by cipher suite.",
 		Form: rank, Metric: wire.TLSConnections, Ask: "by=cipher_suite&limit=8", Own: true},
@@ -15,8 +15,8 @@ var tlsCharts = []chart{
 		Form: share, Metric: wire.TLSALPN, Ask: "by=time,alpn", Own: true},
 	{ID: "sni", Section: "negotiated", Title: "Server names", Doc: "Share of completed handshakes with a server name (SNI) and without.",
 		Form: share, Metric: wire.TLSSNI, Ask: "by=time,presence", Own: true},
-	{ID: "groups-version", Section: "negotiated", Title: "Key exchange by TLS version", Doc: "Handshakes in the range by TLS version and key exchange group.",
+	{ID: "groups-version", Section: "encryption", Title: "Key exchange by TLS version", Doc: "Handshakes in the range by TLS version and key exchange group.",
 		Form: split, Metric: wire.TLSGroups, Ask: "by=group,tls_version", Columns: "group"},
-	{ID: "groups-country", Section: "negotiated", Title: "Key exchange by country", Doc: "Handshakes in the range by the country of the server and key exchange group.",
+	{ID: "groups-country", Section: "encryption", Title: "Key exchange by country", Doc: "Handshakes in the range by the country of the server and key exchange group.",
 		Form: split, Metric: wire.TLSGroups, Ask: "facet=country&by=value,group&limit=80", Columns: "group"},
 }

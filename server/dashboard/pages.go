@@ -22,10 +22,10 @@ type page struct {
 	Live       bool // worth refreshing
 	Script     bool
 	Ranges     []rangeLink
-	Topics     []topic
-	Nav        string // what the navigation calls this page
-	Updates    bool   // are there pages of releases and advisories?
-	Builds     bool   // is there one to build Caddys?
+	Pages      []navLink // the navigation
+	Beside     []navLink // the pages beside this one, itself included; none if it is alone
+	Nav        string    // what the navigation calls this page, or its entry
+	Builds     bool      // is there a page to build Caddys?
 	Body       any
 }
 
@@ -36,7 +36,10 @@ type rangeLink struct {
 }
 
 func (d *Dashboard) render(w http.ResponseWriter, r *http.Request, name string, p page, status int) error {
-	p.Deployment, p.Topics, p.Nav, p.Updates, p.Builds = d.cfg.Name, topics, p.Title, d.cfg.Updates != nil, d.cfg.Builds
+	p.Deployment, p.Builds = d.cfg.Name, d.cfg.Builds
+	if p.Pages, p.Beside, p.Nav = d.navigation(p.Path); p.Nav == "" {
+		p.Nav = p.Title
+	}
 	t, err := d.assets.templates()
 	if err != nil {
 		return err
@@ -245,7 +248,7 @@ func (d *Dashboard) overview(w http.ResponseWriter, r *http.Request) error {
 		body.News = append(body.News, newsLine{it.of, it.title, whole(it.Count)})
 	}
 	return d.render(w, r, "overview.html", page{
-		Title: "Overview", Path: "/", Live: true, Script: true, Ranges: switchTo("/", s, nil), Body: body,
+		Title: "Now", Path: "/", Live: true, Script: true, Ranges: switchTo("/", s, nil), Body: body,
 	}, http.StatusOK)
 }
 
@@ -281,7 +284,7 @@ func (d *Dashboard) topic(t topic) handler {
 			return err
 		}
 		return d.render(w, r, "topic.html", page{
-			Title: t.Nav, Path: t.Path, Live: true, Script: true, Ranges: switchTo(t.Path, s, nil), Body: body,
+			Title: t.Title, Path: t.Path, Live: true, Script: true, Ranges: switchTo(t.Path, s, nil), Body: body,
 		}, http.StatusOK)
 	}
 }

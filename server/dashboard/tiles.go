@@ -41,11 +41,11 @@ var postQuantum = []string{"X25519MLKEM768", "SecP256r1MLKEM768", "SecP384r1MLKE
 var parts = []part{
 	{"/interception", "mismatch", "Mismatches", wire.TLSInterception, "verdict", []string{"inconsistent"}, "of all connections, raw", -1},
 	{"/interception", "undecided", "Undecided", wire.TLSInterception, "verdict", []string{"unknown"}, "of connections", 0},
-	{"/ /traffic", "http3", "HTTP/3", wire.HTTPRequests, "protocol", []string{"http/3"}, "of requests", 1},
-	{"/ /traffic", "ipv6", "IPv6", wire.HTTPRequestsTransport, "family", []string{"ipv6"}, "of requests", 1},
+	{"/ /adoption", "http3", "HTTP/3", wire.HTTPRequests, "protocol", []string{"http/3"}, "of requests", 1},
+	{"/ /adoption", "ipv6", "IPv6", wire.HTTPRequestsTransport, "family", []string{"ipv6"}, "of requests", 1},
 	{"/traffic", "encrypted", "Encrypted", wire.HTTPRequestsTransport, "transport", []string{"tls"}, "of requests", 1},
-	{"/ /tls", "tls13", "TLS 1.3", wire.TLSConnections, "tls_version", []string{"TLS 1.3"}, "of handshakes", 1},
-	{"/tls", "pq", "Post-quantum", wire.TLSGroups, "group", postQuantum, "of handshakes", 1},
+	{"/ /adoption /tls", "tls13", "TLS 1.3", wire.TLSConnections, "tls_version", []string{"TLS 1.3"}, "of handshakes", 1},
+	{"/adoption /tls", "pq", "Post-quantum", wire.TLSGroups, "group", postQuantum, "of handshakes", 1},
 	{"/tls", "sni", "Server name", wire.TLSSNI, "presence", []string{"present"}, "of handshakes", 1},
 	{"/tls", "resumed", "Resumed", wire.TLSConnections, "resumption", []string{"resumed"}, "of handshakes", 1},
 }

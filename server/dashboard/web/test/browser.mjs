@@ -18,7 +18,12 @@ if (!base || !out) {
 await mkdir(out, { recursive: true });
 const profile = await mkdtemp(join(tmpdir(), "evergreen-browser-"));
 const nav = await (await fetch(base + "/")).text();
-const topics = [...nav.slice(nav.indexOf('<nav aria-label="Pages">'), nav.indexOf("</nav>")).matchAll(/href="(\/[a-z]+)"/g)].map((m) => m[1]);
+const linked = (html, from) => [...html.slice(html.indexOf(from), html.indexOf("</nav>", html.indexOf(from))).matchAll(/href="(\/[a-z]+(?:\/[a-z]+)?)"/g)].map((m) => m[1]);
+// Each entry of the navigation, and the pages beside it.
+const topics = [...new Set((await Promise.all(linked(nav, '<nav class="main-nav"').map(async (p) => {
+  const html = await (await fetch(base + p)).text();
+  return [p, ...html.includes('<nav class="beside"') ? linked(html, '<nav class="beside"') : []];
+}))).flat())];
 const paths = ["/", "/?range=1h", ...topics, ...extra];
 const problems = [];
 

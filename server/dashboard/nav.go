@@ -1,0 +1,72 @@
+package dashboard
+
+import "slices"
+
+// A place is an entry of the navigation, with the pages below it, of which the
+// entry's own is the first. Pages that this deployment lacks are left out.
+type place struct {
+	Nav   string
+	Pages []placePage
+}
+
+// A placePage is a page as the row below the navigation calls it.
+type placePage struct{ Path, Nav string }
+
+// places are the navigation, in order. A page that is in none of them, such as
+// /search, is reached by links alone.
+var places = []place{
+	{"Now", []placePage{{"/", "Now"}}},
+	{"Adoption", []placePage{{"/adoption", "Over time"}, {"/instances", "Fleet"}}},
+	{"TLS", []placePage{{"/tls", "Handshakes"}, {"/certificates", "Certificates"}}},
+	{"Clients", []placePage{{"/clients", "Who asks"}, {"/interception", "Interception"}}},
+	{"Health", []placePage{{"/health", "Answers"}, {"/traffic", "Traffic"}, {"/inside", "Inside Caddy"}}},
+	{"Attacks", []placePage{{"/attacks", "Attacks"}}},
+	{"Updates", []placePage{{"/updates", "Updates"}, {"/releases", "Releases"}, {"/advisories", "Advisories"}, {"/build", "Build"}}},
+	{"Instance", []placePage{{"/instance", "Yours"}, {"/alerts", "Alerts"}}},
+	{"Data", []placePage{{"/data", "The data set"}, {"/data/sql", "SQL"}, {"/questions", "Questions"}, {"/api/v1/openapi.json", "API"}}},
+	{"Dictionary", []placePage{{"/dictionary", "Dictionary"}}},
+	{"Privacy", []placePage{{"/privacy", "Privacy"}}},
+	{"About", []placePage{{"/about", "About"}}},
+}
+
+// A navLink is a link of the navigation.
+type navLink struct {
+	Path, Nav string
+	// Current says that the link is to the page itself, Within that the page
+	// is below it.
+	Current, Within bool
+}
+
+// has reports whether this deployment has a page.
+func (d *Dashboard) has(path string) bool {
+	if path == "/" {
+		return true
+	}
+	return path == "/build" && d.cfg.Builds || slices.ContainsFunc(d.routes, func(rt route) bool { return rt.path == path })
+}
+
+// navigation makes the links of a page: all entries, and, where the page's
+// entry has more than one page, those beside it. nav is what the entry is called.
+func (d *Dashboard) navigation(path string) (all, beside []navLink, nav string) {
+	for _, p := range places {
+		var pages []navLink
+		within := false
+		for _, pp := range p.Pages {
+			if d.has(pp.Path) {
+				pages = append(pages, navLink{Path: pp.Path, Nav: pp.Nav, Current: pp.Path == path})
+				within = within || pp.Path == path
+			}
+		}
+		if len(pages) == 0 {
+			continue
+		}
+		all = append(all, navLink{Path: pages[0].Path, Nav: p.Nav, Current: pages[0].Current, Within: within})
+		if within {
+			nav = p.Nav
+			if len(pages) > 1 {
+				beside = pages
+			}
+		}
+	}
+	return all, beside, nav
+}
