@@ -24,7 +24,7 @@ const (
 var stages = []string{
 	root + "/recorder", root + "/reporter", root + "/updater", root + "/boot", root + "/trust",
 	server + "/collect", server + "/aggregate", server + "/campaigns", server + "/dashboard", server + "/dataset",
-	server + "/release", server + "/plan", server + "/rollout", server + "/build", server + "/updates",
+	server + "/release", server + "/plan", server + "/rollout", server + "/build", server + "/updates", server + "/alerts",
 }
 
 // wiring is where stages are put together.
@@ -33,6 +33,7 @@ var wiring = []string{root, server + "/cmd/evergreen", server + "/testbed", serv
 // controlled are the packages that keep their state through control.
 var controlled = []string{
 	server + "/release", server + "/plan", server + "/rollout", server + "/build", server + "/artifact", server + "/updates",
+	server + "/alerts",
 }
 
 type rule struct {
@@ -82,6 +83,10 @@ var rules = []rule{
 		func(_, i string) bool {
 			return !under(i, root) || i == server+"/store" || i == server+"/control" || i == server+"/answer" || under(i, root+"/wire")
 		},
+	}, {
+		"what is watched is told without a database, a network or a page",
+		is(server + "/watch"),
+		func(_, i string) bool { return !under(i, root) || i == root+"/wire" },
 	}, {
 		"slots knows what is on the disk, and of ours wire and locks alone",
 		is(root + "/slots"),
