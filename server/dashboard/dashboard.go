@@ -68,6 +68,10 @@ type Config struct {
 	Updates func() Updates
 	// Builds says that this server has a page to build Caddys, at /build.
 	Builds bool
+	// Simulated says that numbers are made up by package fleet, in part or as a
+	// whole: every page says so, and every answer has the header
+	// Evergreen-Simulated.
+	Simulated bool
 }
 
 // A Dashboard answers requests. It keeps no state but a short-lived cache.
@@ -188,6 +192,9 @@ func (d *Dashboard) serve(rt route) http.Handler {
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		if d.cfg.Simulated {
+			h.Set("Evergreen-Simulated", "yes")
+		}
 		switch {
 		case rt.private:
 			h.Set("Cache-Control", "private, no-store")

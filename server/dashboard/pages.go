@@ -26,6 +26,7 @@ type page struct {
 	Beside     []navLink // the pages beside this one, itself included; none if it is alone
 	Nav        string    // what the navigation calls this page, or its entry
 	Builds     bool      // is there a page to build Caddys?
+	Simulated  bool      // says so
 	Body       any
 }
 
@@ -36,7 +37,7 @@ type rangeLink struct {
 }
 
 func (d *Dashboard) render(w http.ResponseWriter, r *http.Request, name string, p page, status int) error {
-	p.Deployment, p.Builds = d.cfg.Name, d.cfg.Builds
+	p.Deployment, p.Builds, p.Simulated = d.cfg.Name, d.cfg.Builds, d.cfg.Simulated
 	if p.Pages, p.Beside, p.Nav = d.navigation(p.Path); p.Nav == "" {
 		p.Nav = p.Title
 	}
