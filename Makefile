@@ -74,7 +74,7 @@ tidy: ## go.mod and go.sum of both modules
 web: ## the pages' scripts, from TypeScript
 	@.ci/deps all
 	cd $(WEB) && npm ci --no-audit --no-fund && npm run build
-	@git diff --exit-code --stat -- server/dashboard/assets || { echo 'the built assets differ from those checked in: commit what `make web` wrote' >&2; exit 1; }
+	@git diff --exit-code --stat -- server/dashboard/assets server/render/dist || { echo 'the built assets differ from those checked in: commit what `make web` wrote' >&2; exit 1; }
 
 .PHONY: vulncheck
 vulncheck: ## known vulnerabilities, where the database can be had

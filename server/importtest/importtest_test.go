@@ -75,7 +75,7 @@ var rules = []rule{
 		func(_, i string) bool { return i != "database/sql" },
 	}, {
 		"a library of ours that stands alone imports nothing of ours",
-		is(root+"/clienthello", root+"/delta", root+"/bridge", root+"/nearest", root+"/hsts", root+"/updater/watch", root+"/updater/rehearse/confine", server+"/hll", server+"/pcap"),
+		is(root+"/clienthello", root+"/delta", root+"/bridge", root+"/nearest", root+"/hsts", root+"/updater/watch", root+"/updater/rehearse/confine", server+"/hll", server+"/pcap", server+"/render"),
 		func(_, i string) bool { return !under(i, root) },
 	}, {
 		"rollout learns of health from store alone",
@@ -109,6 +109,10 @@ var rules = []rule{
 		func(_, i string) bool {
 			return !under(i, root) || i == root+"/updater/rehearse/confine" || i == root+"/internal/freeport"
 		},
+	}, {
+		"only render runs JavaScript",
+		func(p string) bool { return p != server+"/render" },
+		func(_, i string) bool { return !under(i, "github.com/dop251/goja") },
 	}, {
 		"the server does not import the app, and with it Caddy",
 		func(p string) bool { return under(p, server) },

@@ -1,21 +1,62 @@
-// Writes ../assets/dist from src, the same bytes every time.
+// Writes ../assets/dist and ../../render/dist from src, the same bytes every time.
 import { build } from "esbuild";
-import { copyFile, mkdir, readdir, rm } from "node:fs/promises";
+import { copyFile, mkdir, readdir, readFile, rm } from "node:fs/promises";
 
-const out = new URL("../assets/dist/", import.meta.url);
-await mkdir(out, { recursive: true });
-for (const f of await readdir(out)) await rm(new URL(f, out));
+const here = new URL(".", import.meta.url);
+const out = new URL("../assets/dist/", here);
+const rendered = new URL("../../render/dist/", here);
+for (const dir of [out, rendered]) {
+  await mkdir(dir, { recursive: true });
+  for (const f of await readdir(dir)) await rm(new URL(f, dir));
+}
 
-await build({
-  absWorkingDir: new URL(".", import.meta.url).pathname,
-  entryPoints: ["src/app.ts", "src/style.css", "src/noscript.css"],
-  outdir: "../assets/dist",
+const common = {
+  absWorkingDir: here.pathname,
   bundle: true,
   minify: true,
-  format: "esm",
-  target: ["es2022"],
   charset: "utf8",
   legalComments: "eof",
+  define: { "process.env.NODE_ENV": '"production"' },
   logLevel: "warning",
+};
+
+// What pages load: app.js always, chart.js once a chart is about to be seen.
+await build({
+  ...common,
+  entryPoints: ["src/app.ts", "src/chart.ts", "src/style.css", "src/noscript.css"],
+  outdir: "../assets/dist",
+  format: "esm",
+  target: ["es2022"],
 });
-await copyFile(new URL("src/icon.svg", import.meta.url), new URL("icon.svg", out));
+await copyFile(new URL("src/icon.svg", here), new URL("icon.svg", out));
+
+// Charts on the server have the colours of the pages' style sheet.
+const themes = {
+  name: "themes",
+  setup(b) {
+    b.onResolve({ filter: /^evergreen:themes$/ }, (a) => ({ path: a.path, namespace: "themes" }));
+    b.onLoad({ filter: /.*/, namespace: "themes" }, async () => {
+      const css = await readFile(new URL("src/style.css", here), "utf8");
+      const dark = css.indexOf("@media (prefers-color-scheme: dark)");
+      const variables = (from) => {
+        const block = css.slice(css.indexOf(":root {", from), css.indexOf("}", css.indexOf(":root {", from)));
+        return Object.fromEntries([...block.matchAll(/(--[\w-]+):\s*([^;]+);/g)].map((m) => [m[1], m[2]]));
+      };
+      const light = variables(0);
+      const font = /^body \{[^}]*?\bfont: \S+ ([^;]+);/m.exec(css)?.[1];
+      if (dark < 0 || !light["--s0"] || !font) throw new Error("style.css has no themes where build.mjs looks for them");
+      return { contents: `export const themes = ${JSON.stringify({ light, dark: { ...light, ...variables(dark) } })}; export const font = ${JSON.stringify(font)};`, loader: "js" };
+    });
+  },
+};
+// In goja, which knows ES2015 and more, and no modules.
+await build({
+  ...common,
+  entryPoints: ["src/render.ts"],
+  outdir: "../../render/dist",
+  format: "iife",
+  target: ["es2015"],
+  platform: "neutral",
+  mainFields: ["module", "main"],
+  plugins: [themes],
+});

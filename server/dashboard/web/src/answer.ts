@@ -8,6 +8,29 @@ export interface Row {
   count: number;
   sum?: number;
   quantiles?: number[];
+  /** The interval that the count lies in with the confidence that the page says. */
+  low?: number;
+  high?: number;
+}
+
+/** Something that happened, on a chart's axis of time. Without an end it is a moment. */
+export interface Annotation {
+  time: string;
+  end?: string;
+  kind: "release" | "incident" | "campaign" | "gap" | string;
+  title: string;
+  href?: string;
+}
+
+/** A stretch of time in a lane of a timeline. Without an end it goes on. */
+export interface Span {
+  from: string;
+  to?: string;
+  lane: string;
+  name: string;
+  /** What it is of its lane's things: has a colour. */
+  kind?: string;
+  note?: string;
 }
 
 export interface Answer {
@@ -21,15 +44,25 @@ export interface Answer {
   q?: number[];
   total: number;
   rows: Row[];
+  annotations?: Annotation[];
+  /** The same of the time before, as long, and shifted by that when it is drawn. */
+  before?: Answer;
+  /** Of a timeline, in place of rows. */
+  spans?: Span[];
+}
+
+/** Reports whether there is nothing to draw. */
+export function empty(a: Answer): boolean {
+  return (a.rows?.length ?? 0) === 0 && (a.spans?.length ?? 0) === 0;
 }
 
 /** How a figure wants its answer to be read. */
 export interface Reading {
   names: Record<string, string>;
   order: string[];
-  mean: boolean;
+  mean?: boolean;
   /** The series that the others are parts of. */
-  whole: string | undefined;
+  whole?: string | undefined;
 }
 
 export interface Series {
@@ -39,16 +72,16 @@ export interface Series {
   points: [number, number | null][];
 }
 
-const rest = "\u0000rest";
-const suppressed = "\u0000suppressed";
+export const rest = "\u0000rest";
+export const suppressed = "\u0000suppressed";
 
-function keyOf(a: Answer, r: Row): string {
+export function keyOf(a: Answer, r: Row): string {
   if (r.rest) return rest;
   if (r.suppressed) return suppressed;
   return a.by.filter((b) => b !== "time").map((b) => r.group?.[b] ?? "").join(" ");
 }
 
-function nameOf(key: string, a: Answer, how: Reading): string {
+export function nameOf(key: string, a: Answer, how: Reading): string {
   if (key === rest) return "Everything else";
   if (key === suppressed) return "Too few to show";
   if (key === "") return a.metric.startsWith("instances.") ? "Instances" : "Requests";

@@ -1,6 +1,7 @@
 // Puts charts on the pages' figures and keeps what is seen up to date.
-import type { Answer, Reading } from "./answer";
-import { Chart, type Kind } from "./chart";
+import { empty, type Answer } from "./answer";
+import type { Chart } from "./chart";
+import type { Kind, Spec } from "./spec";
 
 interface Figure extends HTMLElement {
   /** For tests: what is drawn. */
@@ -10,8 +11,19 @@ interface Figure extends HTMLElement {
 const refreshEvery = 30_000;
 const drawn = new Map<Figure, Chart>();
 
-function reading(f: Figure): Reading {
+/** The drawing of charts is much larger than all else: it comes when it is needed. */
+let drawing: Promise<typeof import("./chart")> | undefined;
+function loaded(): Promise<typeof import("./chart")> {
+  const href = document.querySelector<HTMLScriptElement>("script[data-chart]")?.dataset.chart;
+  return (drawing ??= import(href ?? "") as Promise<typeof import("./chart")>);
+}
+
+function specOf(f: Figure): Spec {
   return {
+    id: f.id.replace(/^chart-/, ""),
+    kind: f.dataset.kind as Kind,
+    title: f.querySelector("h3")?.textContent ?? "",
+    unit: f.dataset.unit ?? "",
     names: JSON.parse(f.dataset.names ?? "{}") as Record<string, string>,
     order: JSON.parse(f.dataset.order ?? "[]") as string[],
     mean: f.dataset.mean !== undefined,
@@ -23,10 +35,10 @@ async function draw(f: Figure): Promise<void> {
   const box = f.querySelector<HTMLElement>(".canvas");
   const href = f.dataset.chart;
   if (!box || !href) return;
-  const response = await fetch(href, { headers: { Accept: "application/json" } });
+  const [{ Chart }, response] = await Promise.all([loaded(), fetch(href, { headers: { Accept: "application/json" } })]);
   if (!response.ok) throw new Error(`${href}: ${response.status}`);
   const answer = (await response.json()) as Answer;
-  if (answer.rows.length === 0) {
+  if (empty(answer)) {
     f.classList.add("tabular"); // which says that there is nothing
     f.dataset.drawn = "empty";
     return;
@@ -34,7 +46,7 @@ async function draw(f: Figure): Promise<void> {
   if (f.dataset.drawn === "empty") f.classList.remove("tabular");
   let chart = drawn.get(f);
   if (!chart) {
-    chart = new Chart(box, f.dataset.kind as Kind, reading(f));
+    chart = new Chart(box, specOf(f));
     drawn.set(f, chart);
     f.shown = () => chart!.shown();
     new ResizeObserver(() => chart!.resize()).observe(box);

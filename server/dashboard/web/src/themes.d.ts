@@ -1,0 +1,6 @@
+// Made by build.mjs of style.css.
+declare module "evergreen:themes" {
+  /** The style sheet's variables, by name with both hyphens. */
+  export const themes: Record<"light" | "dark", Record<string, string>>;
+  export const font: string;
+}
