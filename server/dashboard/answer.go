@@ -31,10 +31,13 @@ type Answer struct {
 	// to report; what comes later may still grow.
 	Complete time.Time `json:"complete"`
 	Facet    string    `json:"facet"`
-	By       []string  `json:"by"`
-	Q        []float64 `json:"q,omitempty"`
-	Total    uint64    `json:"total"` // of all rows' counts; for distinct, of all at once
-	Rows     []Row     `json:"rows"`
+	// Filter is the facet's value that alone is counted, such as country:DE; ""
+	// is all.
+	Filter string    `json:"filter,omitempty"`
+	By     []string  `json:"by"`
+	Q      []float64 `json:"q,omitempty"`
+	Total  uint64    `json:"total"` // of all rows' counts; for distinct, of all at once
+	Rows   []Row     `json:"rows"`
 	// Suppressed is how many groups had too few instances to be shown.
 	Suppressed int `json:"suppressed,omitempty"`
 }
@@ -86,6 +89,9 @@ func (d *Dashboard) compute(ctx context.Context, src source, public bool, a ques
 		}
 		a.span = s
 	}
+	if public && !d.cfg.Privacy.open() && a.filtered {
+		return d.computeFiltered(ctx, src, a)
+	}
 	guarded := public && !d.cfg.Privacy.open() && (a.byLabel || a.facet != wire.All || len(a.labels) > 0)
 	values, labels := a.values, a.labels
 	if guarded {
@@ -96,17 +102,14 @@ func (d *Dashboard) compute(ctx context.Context, src source, public bool, a ques
 		}
 		values, labels = nil, nil
 	}
-	rows, err := src.Query(ctx, store.Query{
+	rows, err := d.rows(ctx, src, a, store.Query{
 		Metric: a.metric.ID, Grain: a.grain, From: a.from, To: a.to,
 		Facet: a.facet, Values: values, Labels: labels, Where: a.where,
 		ByTime: a.byTime, ByValue: a.byValue, ByLabel: a.byLabel, ByDims: a.byDims,
 		CountsOnly: !a.sketches(), Limit: maxRows + 1,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("asking for %s: %w", a.metric.Name, err)
-	}
-	if len(rows) > maxRows {
-		return nil, tooMuch("more than %d rows: choose a shorter range, a coarser grain, or fewer words in by.", maxRows)
+		return nil, err
 	}
 	groups := gather(a.metric, rows)
 	var hidden []*group
@@ -114,13 +117,7 @@ func (d *Dashboard) compute(ctx context.Context, src source, public bool, a ques
 		groups, hidden = d.cfg.Privacy.split(groups, a.windows(d.cfg.Timing), a.metric)
 		groups, hidden = a.chosen(groups), a.chosen(hidden)
 	}
-	var beyond []*group
-	if len(groups) > a.limit {
-		groups, beyond = groups[:a.limit], groups[a.limit:]
-	}
-	if len(beyond) > 0 {
-		groups = append(groups, merge(a.metric, rest, beyond))
-	}
+	groups = a.limited(groups)
 	// The sum of what is hidden is given where it is large enough itself, and
 	// is not just of those that were asked for.
 	if sum := merge(a.metric, suppressed, hidden); len(hidden) > 0 && len(a.values)+len(a.labels) == 0 &&
@@ -128,6 +125,15 @@ func (d *Dashboard) compute(ctx context.Context, src source, public bool, a ques
 		groups = append(groups, sum)
 	}
 	return d.express(a, groups, len(hidden)), nil
+}
+
+// limited merges the groups beyond a's limit into one.
+func (a *question) limited(groups []*group) []*group {
+	if len(groups) <= a.limit {
+		return groups
+	}
+	beyond := merge(a.metric, rest, groups[a.limit:])
+	return append(groups[:a.limit], beyond)
 }
 
 // sketches reports whether the answer is made of histograms' buckets or of
@@ -267,6 +273,9 @@ func (d *Dashboard) express(a question, groups []*group, hidden int) *Answer {
 		Grain: a.grain.String(), From: a.from, To: a.to,
 		Complete: start(a.grain, d.cfg.Timing, complete(d.cfg.Timing, d.cfg.Now())),
 		Facet:    a.facet.String(), By: a.by(), Q: a.quantiles, Rows: []Row{}, Suppressed: hidden,
+	}
+	if a.filtered {
+		ans.Filter = a.facet.String() + ":" + a.values[0]
 	}
 	var every []store.Row
 	for _, g := range groups {

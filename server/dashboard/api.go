@@ -94,27 +94,38 @@ func (d *Dashboard) spanOf(r *http.Request) (span, error) {
 }
 
 func (d *Dashboard) apiInstances(w http.ResponseWriter, r *http.Request) error {
-	s, err := d.spanOf(r)
+	q, err := query(r)
 	if err != nil {
 		return err
 	}
-	in, err := d.instancesIn(r.Context(), s)
+	if err := strict(q, append([]string{"filter"}, spanParams...)); err != nil {
+		return err
+	}
+	s, err := d.parseSpan(q)
+	if err != nil {
+		return err
+	}
+	f, err := parseFilter(q.Get("filter"))
+	if err != nil {
+		return err
+	}
+	in, err := d.instancesIn(r.Context(), s, f)
 	if err != nil {
 		return err
 	}
 	return d.writeJSON(w, r, in, false)
 }
 
-func (d *Dashboard) instancesIn(ctx context.Context, s span) (*Instances, error) {
+func (d *Dashboard) instancesIn(ctx context.Context, s span, f filter) (*Instances, error) {
 	m := wire.MetricByID(wire.InstancesActive)
-	now, err := d.answer(ctx, d.cfg.Store, "", question{span: ranges[0].at(store.Window, d.cfg.Timing, d.cfg.Now()), metric: m, limit: 1})
+	now, err := d.answer(ctx, d.cfg.Store, "", f.of(question{span: ranges[0].at(store.Window, d.cfg.Timing, d.cfg.Now()), metric: m, limit: 1}))
 	if err != nil {
 		return nil, err
 	}
 	if s.points(d.cfg.Timing) > maxPoints {
 		return nil, tooMuch("%d periods of a %s are more than %d: choose a shorter range or a coarser grain.", s.points(d.cfg.Timing), s.grain, maxPoints)
 	}
-	over, err := d.answer(ctx, d.cfg.Store, "", question{span: s, metric: m, byTime: true, limit: defaultSeries}) // as the chart asks
+	over, err := d.answer(ctx, d.cfg.Store, "", f.of(question{span: s, metric: m, byTime: true, limit: defaultSeries})) // as the chart asks
 	if err != nil {
 		return nil, err
 	}

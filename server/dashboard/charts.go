@@ -20,6 +20,14 @@ const (
 	matrix  form = "matrix"  // a table of shares of a whole each, which may overlap: needs no script
 	split   form = "split"   // a table of shares, each row parts of 100 %: needs no script
 	likely  form = "likely"  // a table of estimates with their intervals: needs no script
+	heat    form = "heat"    // a matrix or split, drawn: rows and columns of squares
+	// sankey has the values of the words of Flow, from left to right; what is
+	// between two of them is as wide as it counts.
+	sankey form = "sankey"
+	// worldmap is by value of the facet country.
+	worldmap form = "worldmap"
+	// timeline has what began and ended, such as campaigns, as bars over time.
+	timeline form = "timeline"
 )
 
 // A chart is a question that pages ask and how the answer is shown.
@@ -34,11 +42,14 @@ type chart struct {
 	// Columns is the word of a split's or matrix's question whose values are its
 	// columns; the other one's are its rows.
 	Columns string
+	// Flow are a sankey's words from left to right; each of the question's once.
+	Flow []string
 	// Whole is the value of Columns, or in a portion of the only word, that
 	// counts all. Where events are in several groups, Base is the metric that
 	// counts each once.
 	Whole string
 	Base  wire.MetricID
+	of    wire.MetricID // of a base: the chart's metric
 	// Of heads the column of counts; "" goes by the metric.
 	Of string
 	// Quantiles asks /api/v1/quantiles; the series are quantiles, or groups if
@@ -84,6 +95,9 @@ func (c *chart) path(base string, extra url.Values) string {
 		q.Set("metric", wire.MetricByID(c.Metric).Name)
 	}
 	for k, v := range extra {
+		if k == "compare" || k == "filter" && c.unfiltered(v[0]) != "" {
+			continue
+		}
 		q[k] = v
 	}
 	return base + end + q.Encode()
@@ -110,10 +124,10 @@ func (d *Dashboard) question(c *chart, href string) (question, error) {
 // base is the question of how many events there were in all, each once: for a
 // matrix by its rows.
 func (c *chart) base(a question) chart {
-	b := chart{ID: c.ID, Form: rank, Metric: c.Base}
+	b := chart{ID: c.ID, Form: rank, Metric: c.Base, of: c.Metric}
 	if c.Form == matrix {
 		b.Ask = "limit=1000&by=" + c.rowWord(a)
-		if a.facet != wire.All {
+		if a.facet != wire.All && !a.filtered {
 			b.Ask += "&facet=" + a.facet.String()
 		}
 	}

@@ -153,6 +153,7 @@ func (d *Dashboard) table() []route {
 		{path: "/api/v1/quantiles", api: true, handle: d.apiQuantiles},
 		{path: "/api/v1/instances", api: true, handle: d.apiInstances},
 		{path: "/api/v1/new", api: true, handle: d.apiNew},
+		{path: "/api/v1/annotations", api: true, handle: d.apiAnnotations},
 		{path: "/api/v1/campaigns", api: true, handle: d.apiCampaigns},
 		{path: "/api/v1/interception", api: true, handle: d.apiInterception},
 		{path: "/api/v1/instance/{id}", api: true, private: true, handle: d.apiInstance},

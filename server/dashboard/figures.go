@@ -18,6 +18,8 @@ type figure struct {
 	Href   string // of the chart's data, in the API
 	Names  string // JSON: values that people see by another name
 	Order  string // JSON: the order of series, as vocabularies have it
+	names  map[string]string
+	order  []string
 	Head   []string
 	Rows   []figureRow
 	Legend []legendItem // of a split: its columns
@@ -106,7 +108,7 @@ func (f *figure) name(a question) error {
 		}
 	}
 	b, err = json.Marshal(order)
-	f.Order = string(b)
+	f.Order, f.names, f.order = string(b), names, order
 	return err
 }
 

@@ -75,11 +75,11 @@ var interceptionBy = []string{"time", "client_family", "country"}
 // interceptionQuery turns the parameters of /api/v1/interception into those of
 // the same question to /api/v1/query.
 func interceptionQuery(q url.Values) (url.Values, error) {
-	if err := strict(q, append([]string{"by"}, spanParams...)); err != nil {
+	if err := strict(q, append([]string{"by", "filter"}, spanParams...)); err != nil {
 		return nil, err
 	}
 	ask := url.Values{"metric": {wire.MetricByID(wire.TLSInterception).Name}}
-	for _, k := range spanParams {
+	for _, k := range append([]string{"filter"}, spanParams...) {
 		if q.Has(k) {
 			ask[k] = q[k]
 		}
@@ -276,6 +276,12 @@ func interval(e InterceptionEstimate) string {
 
 // interceptionTile is the estimate over all.
 func (d *Dashboard) interceptionTile(ctx context.Context, s span, at url.Values) (tile, error) {
+	var facets chart
+	facets.Metric = wire.TLSInterception
+	at = without(at, "compare")
+	if facets.unfiltered(at.Get("filter")) != "" {
+		at = without(at, "filter")
+	}
 	href := "/api/v1/interception?" + at.Encode()
 	t := tile{ID: "intercepted", Title: "Likely intercepted", Number: "–", Note: "of browsers’ connections", Href: href, Good: -1}
 	now, err := d.interceptionIn(ctx, at)
@@ -289,9 +295,7 @@ func (d *Dashboard) interceptionTile(ctx context.Context, s span, at url.Values)
 	t.Number, t.Unit = strconv.FormatFloat(100*e.Share, 'f', 1, 64), "%"
 	t.Note = "95\u202f% interval " + interval(e)
 	before := s.before()
-	was, err := d.interceptionIn(ctx, url.Values{
-		"from": {before.from.Format(time.RFC3339)}, "to": {before.to.Format(time.RFC3339)}, "grain": {before.grain.String()},
-	})
+	was, err := d.interceptionIn(ctx, before.values(at))
 	if err != nil {
 		return t, err
 	}

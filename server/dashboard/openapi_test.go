@@ -130,6 +130,7 @@ func TestOpenAPI(t *testing.T) {
 		"/api/v1/quantiles":               "/api/v1/quantiles?metric=http.duration&by=protocol",
 		"/api/v1/instances":               "/api/v1/instances",
 		"/api/v1/new":                     "/api/v1/new?range=1h",
+		"/api/v1/annotations":             "/api/v1/annotations?range=24h",
 		"/api/v1/campaigns":               "/api/v1/campaigns?range=24h",
 		"/api/v1/interception":            "/api/v1/interception?by=client_family",
 		"/api/v1/instance/{id}":           apiOf(link, "", "range=24h"),

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -22,11 +23,12 @@ type page struct {
 	Live       bool // worth refreshing
 	Script     bool
 	Ranges     []rangeLink
-	Pages      []navLink // the navigation
-	Beside     []navLink // the pages beside this one, itself included; none if it is alone
-	Nav        string    // what the navigation calls this page, or its entry
-	Builds     bool      // is there a page to build Caddys?
-	Simulated  bool      // says so
+	Frame      *frameView // to filter and compare; nil where there is nothing to
+	Pages      []navLink  // the navigation
+	Beside     []navLink  // the pages beside this one, itself included; none if it is alone
+	Nav        string     // what the navigation calls this page, or its entry
+	Builds     bool       // is there a page to build Caddys?
+	Simulated  bool       // says so
 	Body       any
 }
 
@@ -198,18 +200,25 @@ func (d *Dashboard) pageSpan(r *http.Request) (s span, at url.Values, err error)
 	if err != nil {
 		return s, nil, err
 	}
-	if err := strict(q, spanParams); err != nil {
+	if err := strict(q, append(slices.Clone(frameParams), spanParams...)); err != nil {
 		return s, nil, err
 	}
-	if len(q) == 0 {
+	if err := checkFrame(q); err != nil {
+		return s, nil, err
+	}
+	if !slices.ContainsFunc(spanParams, q.Has) {
 		name, err := d.defaultRange(r.Context())
 		if err != nil {
 			return s, nil, err
 		}
 		q.Set("range", name)
 	}
-	s, err = d.parseSpan(q)
-	return s, spanOf(q, s), err
+	if s, err = d.parseSpan(q); err != nil {
+		return s, nil, err
+	}
+	at = spanOf(q, s)
+	maps.Copy(at, frameOf(q))
+	return s, at, nil
 }
 
 // publicFigures are those figures of the store's sums that on says.
@@ -226,7 +235,7 @@ func (d *Dashboard) overview(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	body := overviewBody{Range: rangeTitle(s), NewsHref: "/api/v1/new?" + at.Encode()}
+	body := overviewBody{Range: rangeTitle(s), NewsHref: "/api/v1/new?" + without(at, frameParams...).Encode()}
 	var news *News
 	err = each(r.Context(), 3, func(ctx context.Context, i int) (err error) {
 		switch i {
@@ -249,7 +258,7 @@ func (d *Dashboard) overview(w http.ResponseWriter, r *http.Request) error {
 		body.News = append(body.News, newsLine{it.of, it.title, whole(it.Count)})
 	}
 	return d.render(w, r, "overview.html", page{
-		Title: "Now", Path: "/", Live: true, Script: true, Ranges: switchTo("/", s, nil), Body: body,
+		Title: "Now", Path: "/", Live: true, Script: true, Ranges: switchTo("/", s, frameOf(at)), Body: body,
 	}, http.StatusOK)
 }
 
@@ -285,7 +294,7 @@ func (d *Dashboard) topic(t topic) handler {
 			return err
 		}
 		return d.render(w, r, "topic.html", page{
-			Title: t.Title, Path: t.Path, Live: true, Script: true, Ranges: switchTo(t.Path, s, nil), Body: body,
+			Title: t.Title, Path: t.Path, Live: true, Script: true, Ranges: switchTo(t.Path, s, frameOf(at)), Body: body,
 		}, http.StatusOK)
 	}
 }

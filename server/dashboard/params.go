@@ -21,6 +21,7 @@ type question struct {
 	latest    bool // only the newest complete period that has rows
 	facet     wire.Facet
 	values    []string
+	filtered  bool // only of the facet's one value, which is not told in rows
 	labels    []string
 	where     map[int][]wire.Value
 	byTime    bool
@@ -47,7 +48,7 @@ var linkParams = []string{"expires", "key", "signature"}
 // spanParams choose a span; see parseSpan.
 var spanParams = []string{"range", "from", "to", "grain"}
 
-var questionParams = append([]string{"metric", "period", "facet", "value", "label", "by", "limit"}, spanParams...)
+var questionParams = append([]string{"metric", "period", "filter", "facet", "value", "label", "by", "limit"}, spanParams...)
 
 // strict checks that q has none but known parameters, each of them once
 // unless it is one that may be repeated.
@@ -184,7 +185,7 @@ func (d *Dashboard) parseQuestion(q url.Values, quantiles bool, also ...string) 
 		return none, err
 	}
 	a := question{span: s, metric: m, values: q["value"], labels: q["label"]}
-	for _, step := range []func(url.Values) error{a.parseFacet, a.parseWhere, a.parseBy, a.parseLimit} {
+	for _, step := range []func(url.Values) error{a.parseFacet, a.parseFilter, a.parseWhere, a.parseBy, a.parseLimit} {
 		if err := step(q); err != nil {
 			return none, err
 		}
@@ -266,7 +267,7 @@ func (a *question) parseBy(q url.Values) error {
 	if a.metric.Label != "" {
 		names = append(names, "label")
 	}
-	if a.facet != wire.All {
+	if a.facet != wire.All && !a.filtered {
 		names = append(names, "value")
 	}
 	for i, b := range strings.Split(by, ",") {
@@ -330,6 +331,6 @@ func (a *question) key() string {
 	for _, i := range slices.Sorted(maps.Keys(a.where)) {
 		where += fmt.Sprint(i, a.where[i])
 	}
-	return fmt.Sprintf("%d %d %d %d %t %d %q %q %s %t %t %t %v %d %v", a.metric.ID, a.grain, a.from.Unix(), a.to.Unix(), a.latest,
-		a.facet, a.values, a.labels, where, a.byTime, a.byValue, a.byLabel, a.byDims, a.limit, a.quantiles)
+	return fmt.Sprintf("%d %d %d %d %t %d %t %q %q %s %t %t %t %v %d %v", a.metric.ID, a.grain, a.from.Unix(), a.to.Unix(), a.latest,
+		a.facet, a.filtered, a.values, a.labels, where, a.byTime, a.byValue, a.byLabel, a.byDims, a.limit, a.quantiles)
 }

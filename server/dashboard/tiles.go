@@ -111,11 +111,15 @@ func (d *Dashboard) asked(ctx context.Context, c chart, s span, at url.Values) (
 }
 
 func (d *Dashboard) instancesTile(ctx context.Context, s span, at url.Values) (tile, bool, error) {
-	in, err := d.instancesIn(ctx, s)
+	f, err := parseFilter(at.Get("filter"))
 	if err != nil {
 		return tile{}, false, err
 	}
-	before, err := d.answer(ctx, d.cfg.Store, "", question{span: s.before(), metric: wire.MetricByID(wire.InstancesActive), limit: 1})
+	in, err := d.instancesIn(ctx, s, f)
+	if err != nil {
+		return tile{}, false, err
+	}
+	before, err := d.answer(ctx, d.cfg.Store, "", f.of(question{span: s.before(), metric: wire.MetricByID(wire.InstancesActive), limit: 1}))
 	if err != nil {
 		return tile{}, false, err
 	}
@@ -123,7 +127,7 @@ func (d *Dashboard) instancesTile(ctx context.Context, s span, at url.Values) (t
 	for _, tc := range in.OverTime {
 		values[tc.Time] = float64(tc.Count)
 	}
-	t := tile{ID: "now", Title: "Instances now", Note: whole(in.Count) + " in " + rangeShort(s), Good: 1, Href: "/api/v1/instances?" + at.Encode()}
+	t := tile{ID: "now", Title: "Instances now", Note: whole(in.Count) + " in " + rangeShort(s), Good: 1, Href: "/api/v1/instances?" + without(at, "compare").Encode()}
 	t.Number, t.Unit = short(in.Now)
 	t.change(float64(in.Count), float64(before.Total))
 	until := &Answer{Complete: start(s.grain, d.cfg.Timing, complete(d.cfg.Timing, d.cfg.Now()))}

@@ -1,0 +1,134 @@
+package dashboard
+
+import (
+	"cmp"
+	"context"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caddy-evergreen/evergreen/wire"
+)
+
+// Annotations is what /api/v1/annotations gives: what happened in a span that
+// may explain a change in a chart, or a lack of numbers.
+type Annotations struct {
+	From        time.Time    `json:"from"`
+	To          time.Time    `json:"to"`
+	Annotations []Annotation `json:"annotations"` // by time
+	// More is how many releases and campaigns were left out.
+	More int `json:"more,omitempty"`
+}
+
+// An Annotation is a moment, or a stretch of time if it has an End.
+type Annotation struct {
+	Time  time.Time  `json:"time"`
+	End   *time.Time `json:"end,omitempty"`
+	Kind  string     `json:"kind"` // of annotationKinds
+	Title string     `json:"title"`
+	Href  string     `json:"href,omitempty"` // a page that has more of it
+}
+
+// Kinds of annotations.
+const (
+	noteRelease  = "release"  // of Caddy
+	noteCampaign = "campaign" // an attack that many instances saw
+	noteGap      = "gap"      // no instance's report is there
+)
+
+// maxNotes is how many of a kind are given.
+const maxNotes = 50
+
+// caddyModule is the module whose releases are told.
+const caddyModule = "github.com/caddyserver/caddy/v2"
+
+func (d *Dashboard) apiAnnotations(w http.ResponseWriter, r *http.Request) error {
+	s, err := d.spanOf(r)
+	if err != nil {
+		return err
+	}
+	as, err := d.annotationsIn(r.Context(), s)
+	if err != nil {
+		return err
+	}
+	return d.writeJSON(w, r, as, false)
+}
+
+// annotationsIn are those of a span.
+func (d *Dashboard) annotationsIn(ctx context.Context, s span) (*Annotations, error) {
+	as := &Annotations{From: s.from, To: s.to, Annotations: []Annotation{}}
+	d.releasesIn(as)
+	campaigns, err := d.campaignsIn(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	for i, c := range campaigns.Campaigns {
+		if i == maxNotes {
+			as.More += len(campaigns.Campaigns) - i
+			break
+		}
+		a := Annotation{Time: c.Begin, End: &c.End, Kind: noteCampaign, Title: "Campaign: " + strings.ToLower(sentence(c.Kind)), Href: "/attacks#campaigns"}
+		as.Annotations = append(as.Annotations, a)
+	}
+	if err := d.gapsIn(ctx, s, as); err != nil {
+		return nil, err
+	}
+	slices.SortStableFunc(as.Annotations, func(x, y Annotation) int {
+		return cmp.Or(x.Time.Compare(y.Time), cmp.Compare(x.Kind, y.Kind), cmp.Compare(x.Title, y.Title))
+	})
+	return as, nil
+}
+
+// releasesIn adds Caddy's releases, when they were found or tagged.
+func (d *Dashboard) releasesIn(as *Annotations) {
+	if d.cfg.Updates == nil {
+		return
+	}
+	found, _ := d.cfg.Updates().Recent(caddyModule, "", "", maxUpdates)
+	n := 0
+	for _, r := range found {
+		at := r.Time.UTC()
+		if at.Before(as.From) || !at.Before(as.To) {
+			continue
+		}
+		if n++; n > maxNotes {
+			as.More++
+			continue
+		}
+		title := "Caddy " + r.Version
+		if r.Severity == wire.SeverityCritical {
+			title += " (critical)"
+		}
+		as.Annotations = append(as.Annotations, Annotation{Time: at, Kind: noteRelease, Title: title, Href: "/releases?module=" + caddyModule})
+	}
+}
+
+// gapsIn adds the periods without any instance's report, from the first that
+// has one to the last that is complete.
+func (d *Dashboard) gapsIn(ctx context.Context, s span, as *Annotations) error {
+	if s.points(d.cfg.Timing) > maxPoints {
+		return tooMuch("%d periods of a %s are more than %d: choose a shorter range or a coarser grain.", s.points(d.cfg.Timing), s.grain, maxPoints)
+	}
+	ans, err := d.answer(ctx, d.cfg.Store, "", question{span: s, metric: wire.MetricByID(wire.InstancesActive), byTime: true, limit: defaultSeries}) // as the chart asks
+	if err != nil || len(ans.Rows) == 0 {
+		return err
+	}
+	each := length(s.grain, d.cfg.Timing)
+	gap := func(from, to time.Time) {
+		if from.Before(to) {
+			as.Annotations = append(as.Annotations, Annotation{Time: from, End: &to, Kind: noteGap, Title: "Nothing was collected"})
+		}
+	}
+	next := ans.Rows[0].Time.Add(each)
+	for _, r := range ans.Rows[1:] {
+		gap(next, *r.Time)
+		next = r.Time.Add(each)
+	}
+	if ans.Complete.Before(s.to) {
+		gap(next, ans.Complete)
+	} else {
+		gap(next, s.to)
+	}
+	return nil
+}
