@@ -1,6 +1,9 @@
 package watch
 
 import (
+	"math"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/caddy-evergreen/evergreen/wire"
@@ -59,4 +62,48 @@ type Event struct {
 	Unit      string    `json:"unit"`
 	Text      string    `json:"text"` // one sentence for people
 	Delivery  string    `json:"delivery,omitempty"`
+}
+
+// Show writes a value of a unit for people: 0.0123 of "share" as 1.23 %, 12300
+// of "µs" as 12.3 ms.
+func Show(v float64, unit string) string {
+	scale := func(base float64, units ...string) string {
+		i := 0
+		for v >= 999.5 && i < len(units)-1 {
+			v, i = v/base, i+1
+		}
+		return strings.TrimSpace(three(v) + " " + units[i])
+	}
+	switch unit {
+	case "share":
+		return three(100*v) + " %"
+	case "µs":
+		return scale(1000, "µs", "ms", "s")
+	case "B":
+		return scale(1000, "B", "kB", "MB", "GB", "TB")
+	case "minutes":
+		if v >= 120 {
+			return three(v/60) + " hours"
+		}
+		return three(v) + " minutes"
+	case "":
+		if v < 10_000 {
+			return strconv.FormatFloat(math.Round(v), 'f', 0, 64)
+		}
+		return scale(1000, "", "k", "M", "G", "T", "P", "E")
+	}
+	return strings.TrimSpace(three(v) + " " + unit)
+}
+
+// three writes three digits.
+func three(v float64) string {
+	switch {
+	case v >= 99.95 || v == 0:
+		return strconv.FormatFloat(v, 'f', 0, 64)
+	case v >= 9.995:
+		return strconv.FormatFloat(v, 'f', 1, 64)
+	case v >= 0.01:
+		return strconv.FormatFloat(v, 'f', 2, 64)
+	}
+	return strconv.FormatFloat(v, 'g', 2, 64)
 }
