@@ -82,6 +82,9 @@ func (d *Dashboard) answer(ctx context.Context, src source, scope string, a ques
 }
 
 func (d *Dashboard) compute(ctx context.Context, src source, public bool, a question) (*Answer, error) {
+	if a.derived != nil {
+		return a.derived.compute(ctx, d, src, a)
+	}
 	if a.latest {
 		s, err := d.latest(ctx, src, a)
 		if err != nil {
@@ -327,6 +330,9 @@ func (a *question) by() []string {
 
 // words are the keys of a group's names, in order.
 func (a *question) words() []string {
+	if a.derived != nil {
+		return a.derived.words
+	}
 	var words []string
 	if a.byValue {
 		words = append(words, "value")

@@ -39,6 +39,9 @@ type chart struct {
 	Form    form
 	Metric  wire.MetricID
 	Ask     string // the question's other parameters, as in a URL
+	// Derived is the path of a derivation, which answers instead of /query and
+	// has no other parameters; "" if none does.
+	Derived string
 	// Columns is the word of a split's or matrix's question whose values are its
 	// columns; the other one's are its rows.
 	Columns string
@@ -64,7 +67,7 @@ type chart struct {
 }
 
 // charts is what the pages consist of, in order. Tests walk it.
-var charts = slices.Concat(instancesCharts, trafficCharts, clientsCharts,
+var charts = slices.Concat(adoptionCharts, instancesCharts, trafficCharts, clientsCharts,
 	tlsCharts, helloCharts, certificatesCharts, hstsCharts, interceptionCharts, attacksCharts, caddyCharts, insideCharts, updatesCharts)
 
 // page is the path of the topic that the chart belongs to.
@@ -86,12 +89,14 @@ func (c *chart) path(base string, extra url.Values) string {
 	}
 	end := "/query?"
 	switch {
+	case c.Derived != "":
+		end = c.Derived + "?"
 	case c.Form == likely:
 		end = "/interception?"
 	case c.Quantiles:
 		end = "/quantiles?"
 	}
-	if c.Form != likely {
+	if c.Form != likely && c.Derived == "" {
 		q.Set("metric", wire.MetricByID(c.Metric).Name)
 	}
 	for k, v := range extra {
@@ -112,6 +117,9 @@ func (d *Dashboard) question(c *chart, href string) (question, error) {
 	q := u.Query()
 	for _, p := range linkParams {
 		q.Del(p)
+	}
+	if v := derived(c.Derived); v != nil {
+		return v.question(d, q)
 	}
 	if c.Form == likely {
 		if q, err = interceptionQuery(q); err != nil {

@@ -164,6 +164,9 @@ func (d *Dashboard) table() []route {
 	if d.cfg.Updates != nil {
 		routes = append(routes, route{path: "/releases", handle: d.releasesPage}, route{path: "/advisories", handle: d.advisoriesPage})
 	}
+	for _, v := range derivations {
+		routes = append(routes, route{path: "/api/v1" + v.path, api: true, handle: d.apiDerived(v)})
+	}
 	for _, t := range topics {
 		routes = append(routes, route{path: t.Path, handle: d.topic(t)})
 	}

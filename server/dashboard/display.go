@@ -30,6 +30,22 @@ func display(word, value string, facet wire.Facet) string {
 		if s, ok := clientFamilies[value]; ok {
 			return s
 		}
+	case "client":
+		if lib, ok := strings.CutPrefix(value, "library:"); ok {
+			if lib == "unknown" || lib == "other" {
+				return capital(lib) + " library"
+			}
+			return tlsLibraries[lib] + " library"
+		}
+		if s, ok := clientFamilies[value]; ok {
+			return s
+		}
+	case "handshake":
+		return map[string]string{"TLS 1.3": "TLS 1.3", "older": "TLS 1.2 and older", "failed": "Not completed"}[value]
+	case "outcome":
+		return map[string]string{"post_quantum": "Post-quantum key exchange", "classical": "Classical key exchange"}[value] + failureName(value)
+	case "change":
+		return capital(value)
 	case "tls_library":
 		if s, ok := tlsLibraries[value]; ok {
 			return s
@@ -65,6 +81,17 @@ func display(word, value string, facet wire.Facet) string {
 		return "Other"
 	}
 	return value
+}
+
+// failureName is a cause of failure as a sankey's outcome, "" if value is none.
+func failureName(value string) string {
+	switch value {
+	case "post_quantum", "classical":
+		return ""
+	case "other":
+		return "Other failures"
+	}
+	return sentence(value)
 }
 
 func capital(s string) string {

@@ -28,6 +28,12 @@ func Topics() []string {
 	return paths
 }
 
+// Derived reports whether a URL of the API is worked out of several answers.
+func Derived(href string) bool {
+	path, _, _ := strings.Cut(strings.TrimPrefix(href, "/api/v1"), "?")
+	return derived(path) != nil
+}
+
 // ByFacet are the counters that a chart shows by a facet.
 func ByFacet(f wire.Facet) map[wire.MetricID]bool {
 	ids := map[wire.MetricID]bool{}

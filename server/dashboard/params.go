@@ -29,7 +29,8 @@ type question struct {
 	byLabel   bool
 	byDims    []int
 	limit     int
-	quantiles []float64 // nil: sums
+	quantiles []float64   // nil: sums
+	derived   *derivation // nil: the store answers
 }
 
 const (
@@ -331,6 +332,10 @@ func (a *question) key() string {
 	for _, i := range slices.Sorted(maps.Keys(a.where)) {
 		where += fmt.Sprint(i, a.where[i])
 	}
-	return fmt.Sprintf("%d %d %d %d %t %d %t %q %q %s %t %t %t %v %d %v", a.metric.ID, a.grain, a.from.Unix(), a.to.Unix(), a.latest,
+	derived := ""
+	if a.derived != nil {
+		derived = a.derived.path
+	}
+	return derived + fmt.Sprintf("%d %d %d %d %t %d %t %q %q %s %t %t %t %v %d %v", a.metric.ID, a.grain, a.from.Unix(), a.to.Unix(), a.latest,
 		a.facet, a.filtered, a.values, a.labels, where, a.byTime, a.byValue, a.byLabel, a.byDims, a.limit, a.quantiles)
 }

@@ -58,7 +58,7 @@ func (d *Dashboard) questionsPage(w http.ResponseWriter, r *http.Request) error 
 var questions = []asked{
 	{"fleet", "Which Caddy servers are there, and what do they run?",
 		"Instances that reported, by version, place, platform and set-up. What an instance serves is guessed on the instance; only the verdict leaves it.",
-		[]string{"active", "versions", "countries", "platforms", "deployments", "features", "plugins", "go", "containers", "protocols-enabled", "sites", "servers", "listeners", "adapters", "installations", "inits", "uptimes", "memory", "cpus", "cpu-features", "kernels", "modules"}, nil},
+		[]string{"active", "joined-left", "versions", "versions-time", "countries", "platforms", "deployments", "features", "plugins", "plugins-time", "go", "go-time", "containers", "protocols-enabled", "sites", "servers", "listeners", "adapters", "installations", "inits", "uptimes", "memory", "cpus", "cpu-features", "kernels", "modules"}, nil},
 	{"safe", "Am I safe: is what runs up to date?",
 		"Which versions run, of Caddy, of Go and of plugins, and whether what they negotiate is still good. An instance's own page, which `caddy evergreen link` gives a link to, has the same of it alone. Which versions have holes is not in the numbers: compare them with advisories.",
 		[]string{"versions", "go", "plugins", "modules", "tls", "ciphers", "held-expiry"}, nil},
@@ -100,7 +100,7 @@ var questions = []asked{
 		[]string{"hsts-plain", "hsts-after", "hsts-occasions", "hsts-given", "hsts-policies", "hsts-preload", "hsts-evictions"}, nil},
 	{"adoption", "How often is SNI used? ECH? IPv6? HTTP/3? Post-quantum key exchange?",
 		"Shares of connections and of requests. Countries are those of the servers, not of the clients, whose addresses never leave an instance. An ECH extension may be fake (GREASE).",
-		[]string{"adoption", "adoption-clients", "adoption-countries", "adoption-requests", "sni", "families", "families-protocol", "ipv6-country", "transport", "protocols", "connections", "groups", "groups-country"}, nil},
+		[]string{"adoption", "adoption-clients", "adoption-countries", "adoption-requests", "sni", "families", "families-protocol", "ipv6-country", "transport", "protocols", "connections", "groups", "groups-time", "groups-country"}, nil},
 	{"attacks", "Which clients behave abnormally, which botnets rise, who is attacked, and who attacks?",
 		"An instance compares each minute with what is usual for it at that hour of the week; an incident begins and ends there, and its kind, size, length and number of sources leave, but no address. Where many instances have incidents with a network or a fingerprint of ClientHellos in common in the same hour, they are a campaign, such as a botnet's: campaigns are listed with the networks (ASN), fingerprints, and how they grow.",
 		[]string{"incidents", "incident-kinds", "incident-sources", "incident-events", "incident-durations", "incident-countries", "incident-networks", "behaviour", "scans", "scan-answers", "sources", "minute-fingerprints"}, []answerLine{

@@ -129,9 +129,8 @@ func TestIssueQuestions(t *testing.T) {
 
 // notShown are the metrics without a chart, each with its reason.
 var notShown = map[wire.MetricID]string{
-	wire.InstancesVersion:    "charts of instances.active by facet say it of different instances over a whole range; this counts those of each period",
-	wire.InstancesPlatform:   "as the version",
-	wire.InstancesDeployment: "as the version",
+	wire.InstancesPlatform:   "charts of instances.active by facet say it of different instances over a whole range; this counts those of each period",
+	wire.InstancesDeployment: "as the platform",
 }
 
 // TestEveryMetricIsShown: what is counted is on a page.

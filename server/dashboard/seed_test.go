@@ -282,6 +282,9 @@ func plausible(t testing.TB, s store.Store, at time.Time, length time.Duration) 
 		ro.count(w, wire.HTTPAborted, dims(wire.HTTPAborted, "http/2", "after_header"), uint64(n*0.005*day), instances)
 		ro.count(w, wire.HTTPHandlerErrors, dims(wire.HTTPHandlerErrors, "502", "site"), uint64(n*0.005), instances)
 		ro.count(w, wire.HTTPHandlerErrors, dims(wire.HTTPHandlerErrors, "404", "site"), uint64(n*0.03), instances)
+		for i, part := range []float64{0.16 + 0.3*progress, 0.36 - 0.15*progress, 0.29 - 0.15*progress, 0.09, 0.06, 0.04} {
+			ro.fact(w, wire.InstancesVersion, wire.Dims{}, versions[i].name, uint64(float64(instances)*part))
+		}
 		for label, part := range map[string]float64{"go1.25.4": 0.5, "go1.25.1": 0.3, "go1.24.9": 0.2} {
 			ro.fact(w, wire.InstancesGo, wire.Dims{}, label, uint64(float64(instances)*part))
 		}
