@@ -91,6 +91,47 @@ func (q *Queue) Counts(ctx context.Context, since time.Time) (c Counts, err erro
 	return c, nil
 }
 
+// A HandedDay is how many executables were handed out on a day.
+type HandedDay struct {
+	Day     time.Time // UTC
+	In, Out int64     // with telemetry compiled in, and without
+}
+
+// HandedByDay lists the days since one on which executables were handed out, in
+// order.
+func (q *Queue) HandedByDay(ctx context.Context, since time.Time) (days []HandedDay, err error) {
+	err = q.cfg.DB.Read(ctx, func(tx *sql.Tx) error {
+		days = nil
+		rows, err := tx.QueryContext(ctx, "SELECT day, telemetry, n FROM build_counts WHERE kind = $1 AND day >= $2 ORDER BY day",
+			countHanded, control.Micros(since.UTC().Truncate(24*time.Hour)))
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var at, n int64
+			var with string
+			if err := rows.Scan(&at, &with, &n); err != nil {
+				return err
+			}
+			day := time.UnixMicro(at).UTC()
+			if len(days) == 0 || !days[len(days)-1].Day.Equal(day) {
+				days = append(days, HandedDay{Day: day})
+			}
+			if last := &days[len(days)-1]; with == "in" {
+				last.In += n
+			} else {
+				last.Out += n
+			}
+		}
+		return rows.Err()
+	})
+	if err != nil {
+		return nil, fmt.Errorf("counting builds by day: %w", err)
+	}
+	return days, nil
+}
+
 type queueMetrics struct {
 	asked   *prometheus.CounterVec
 	builds  *prometheus.CounterVec

@@ -178,6 +178,36 @@ func TestOneBuildForAll(t *testing.T) {
 	}
 }
 
+func TestHandedByDay(t *testing.T) {
+	f := newFixture(t, nil)
+	with, without := fakeSpec(f.m), fakeSpec(f.m)
+	with.Evergreen, without.Evergreen = "v1.0.0", ""
+	hand := func(s artifact.Spec) {
+		if err := f.Handed(t.Context(), s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	today := f.clock().UTC().Truncate(24 * time.Hour)
+	hand(with)
+	hand(with)
+	hand(without)
+	f.pass(48 * time.Hour)
+	hand(without)
+	for since, want := range map[time.Time][]HandedDay{
+		today:                         {{today, 2, 1}, {today.Add(48 * time.Hour), 0, 1}},
+		today.Add(24 * time.Hour):     {{today.Add(48 * time.Hour), 0, 1}},
+		today.Add(3 * 24 * time.Hour): nil,
+	} {
+		got, err := f.HandedByDay(t.Context(), since)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(want, got); d != "" {
+			t.Errorf("since %s: %s", since, d)
+		}
+	}
+}
+
 func TestPriorities(t *testing.T) {
 	p := &publisher{}
 	f := newFixture(t, func(c *QueueConfig) { c.Publish = p })

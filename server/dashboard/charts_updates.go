@@ -3,6 +3,9 @@ package dashboard
 import "github.com/caddy-evergreen/evergreen/wire"
 
 var updatesCharts = []chart{
+	{ID: "spread", Section: "spread", Title: "How releases spread", Doc: "Share of instances that run a release or a newer one, of the newest that any runs. Versions that too few run are in no share, so that the true ones may be greater.", Of: "Instances",
+		Form: portion, Metric: wire.InstancesVersion, Derived: "/spread", Whole: "all", Wide: true, Overview: true,
+		None: "No instance told its version in this range."},
 	{ID: "update-attempts", Section: "updates", Title: "Updates", Doc: "Attempts of Caddy to update itself, by how they ended.", Of: "Attempts",
 		Form: area, Metric: wire.UpdateAttempts, Ask: "by=time,update_result", Own: true,
 		None: "No Caddy updated itself in this range."},

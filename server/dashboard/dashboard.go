@@ -66,6 +66,12 @@ type Config struct {
 	// Updates gives what is known of releases and vulnerabilities now; nil
 	// means that there are no pages of them.
 	Updates func() Updates
+	// Rollouts gives all rollouts, the newest first; nil means that this server
+	// has none.
+	Rollouts func(context.Context) ([]Rollout, error)
+	// Handouts gives how many executables were handed out on each day since one;
+	// nil means that this server hands none out.
+	Handouts func(ctx context.Context, since time.Time) ([]HandoutDay, error)
 	// Builds says that this server has a page to build Caddys, at /build.
 	Builds bool
 	// Simulated says that numbers are made up by package fleet, in part or as a

@@ -27,7 +27,7 @@ type derivation struct {
 	compute func(context.Context, *Dashboard, source, question) (*Answer, error)
 }
 
-var derivations = []*derivation{churn, ways}
+var derivations = []*derivation{churn, ways, spread}
 
 // churn is which instances were not there in the period before, and which are
 // not there any more.

@@ -44,6 +44,11 @@ func display(word, value string, facet wire.Facet) string {
 		return map[string]string{"TLS 1.3": "TLS 1.3", "older": "TLS 1.2 and older", "failed": "Not completed"}[value]
 	case "outcome":
 		return map[string]string{"post_quantum": "Post-quantum key exchange", "classical": "Classical key exchange"}[value] + failureName(value)
+	case "release":
+		if value != "all" {
+			return value + " or newer"
+		}
+		return "All"
 	case "change":
 		return capital(value)
 	case "tls_library":

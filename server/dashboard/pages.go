@@ -268,6 +268,8 @@ type topicBody struct {
 	Notice      string
 	Tiles       []tile
 	Campaigns   *campaignsView
+	Spread      *spreadView
+	About       *aboutView
 	Sections    []sectionView
 }
 
@@ -287,6 +289,10 @@ func (d *Dashboard) topic(t topic) handler {
 				body.Tiles, err = d.topicTiles(ctx, t.Path, s, at)
 			case t.Path == "/attacks":
 				body.Campaigns, err = d.campaignsPage(ctx, s, at)
+			case t.Path == "/updates":
+				body.Spread, err = d.spreadPage(ctx)
+			case t.Path == "/about":
+				body.About = d.aboutPage(ctx)
 			}
 			return err
 		})

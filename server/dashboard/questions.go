@@ -67,7 +67,7 @@ var questions = []asked{
 		[]string{"version-answers", "version-errors", "versions", "panics", "config-loads", "log-errors"}, nil},
 	{"updates", "Do Caddy's updates of itself go well?",
 		"Each attempt, when it ended: a new executable that was watched and does no harm, one that did and was taken back, or one that never served. Counted by the process that serves afterwards, so that an instance which ends for good in the middle counts nothing.",
-		[]string{"update-attempts", "update-causes", "update-versions", "update-steps", "update-duration", "update-step-duration", "update-bytes"}, nil},
+		[]string{"update-attempts", "update-causes", "update-versions", "update-steps", "spread", "update-duration", "update-step-duration", "update-bytes"}, nil},
 	{"requests", "What is asked of them, over which protocol, and how is it answered?",
 		"Requests by HTTP version, method and status; requests that the redirect server answers are told apart.",
 		[]string{"protocols", "classes", "statuses", "methods", "roles", "upgrades"}, nil},

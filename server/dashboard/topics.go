@@ -54,6 +54,7 @@ var sections = []section{
 	{"behaviour", "/attacks", "Suspicious behaviour", "What attacks are made of. Much of it is harmless, one by one."},
 	{"errors", "/inside", "Errors", "What went wrong on the server's side, by kind; never its text."},
 	{"runtime", "/inside", "Go runtime", "What Caddy's process uses."},
+	{"spread", "/updates", "Adoption of releases", "How fast what is released gets to run."},
 	{"updates", "/updates", "How updates went", "Attempts of Caddy to update itself, counted by the process that serves afterwards."},
 	{"missing", "/about", "What is missing", "Reports that never arrived; the instance counts them and says so later."},
 }

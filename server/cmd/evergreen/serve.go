@@ -185,6 +185,12 @@ func (s *service) collect(mux *http.ServeMux, timing wire.Timing, dev string, re
 		// Opened after this, and before anything is served.
 		cfg.Updates = func() dashboard.Updates { return s.updates.releases.Snapshot() }
 		cfg.Builds = config.has(roleBuild)
+		cfg.Rollouts = func(ctx context.Context) ([]dashboard.Rollout, error) { return s.updates.shownRollouts(ctx) }
+		if cfg.Builds {
+			cfg.Handouts = func(ctx context.Context, since time.Time) ([]dashboard.HandoutDay, error) {
+				return s.updates.handouts(ctx, since)
+			}
+		}
 	}
 	pages, err := dashboard.New(cfg)
 	if err != nil {
