@@ -29,7 +29,7 @@ var sections = []section{
 	{"participation", "/about", "Who takes part", "Caddy servers that report: all of them by default, until their operator says no."},
 	{"versions", "/adoption", "Versions", "Which versions of Caddy, of Go and of plugins run, and how fast they are taken up and left."},
 	{"instances", "/instances", "Instances", "Caddy servers that reported, and what they run."},
-	{"places", "/instances", "Places", "Where servers are, by the country that their reports come from."},
+	{"places", "/instances", "Places", "Where servers are, by the country that their reports come from. Groups too small to be shown are on no map."},
 	{"machines", "/instances", "Machines and set-up", "Where they run, how they were installed, and how they are configured."},
 	{"adoption", "/adoption", "Protection", "How many connections and requests have what protects them. An offered ECH may be faked (GREASE)."},
 	{"protocols", "/adoption", "HTTP and IP", "Which protocols requests come by."},
