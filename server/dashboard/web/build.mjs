@@ -1,6 +1,7 @@
 // Writes ../assets/dist and ../../render/dist from src, the same bytes every time.
 import { build } from "esbuild";
-import { copyFile, mkdir, readdir, readFile, rm } from "node:fs/promises";
+import { copyFile, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { world } from "./world.mjs";
 
 const here = new URL(".", import.meta.url);
 const out = new URL("../assets/dist/", here);
@@ -29,13 +30,16 @@ await build({
   target: ["es2022"],
 });
 await copyFile(new URL("src/icon.svg", here), new URL("icon.svg", out));
+const shapes = JSON.stringify(await world());
+await writeFile(new URL("world.json", out), shapes + "\n");
 
-// Charts on the server have the colours of the pages' style sheet.
-const themes = {
-  name: "themes",
+// Charts on the server have the colours of the pages' style sheet, and the world.
+const made = {
+  name: "made",
   setup(b) {
-    b.onResolve({ filter: /^evergreen:themes$/ }, (a) => ({ path: a.path, namespace: "themes" }));
-    b.onLoad({ filter: /.*/, namespace: "themes" }, async () => {
+    b.onResolve({ filter: /^evergreen:/ }, (a) => ({ path: a.path, namespace: "made" }));
+    b.onLoad({ filter: /:world$/, namespace: "made" }, () => ({ contents: `export const world = ${shapes};`, loader: "js" }));
+    b.onLoad({ filter: /:themes$/, namespace: "made" }, async () => {
       const css = await readFile(new URL("src/style.css", here), "utf8");
       const dark = css.indexOf("@media (prefers-color-scheme: dark)");
       const variables = (from) => {
@@ -58,5 +62,5 @@ await build({
   target: ["es2015"],
   platform: "neutral",
   mainFields: ["module", "main"],
-  plugins: [themes],
+  plugins: [made],
 });

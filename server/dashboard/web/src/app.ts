@@ -52,7 +52,7 @@ async function draw(f: Figure): Promise<void> {
     new ResizeObserver(() => chart!.resize()).observe(box);
     withTable(f);
   }
-  chart.draw(answer);
+  await chart.draw(answer);
   f.dataset.drawn = "yes";
 }
 

@@ -1,7 +1,8 @@
 // Draws one figure's chart into a page. Loaded once a chart is about to be seen.
 import type { Answer } from "./answer";
 import { build } from "./option";
-import { init, type ECharts } from "./parts";
+import type { World } from "./option_map";
+import { init, registerMap, type ECharts } from "./parts";
 import type { Spec } from "./spec";
 import { themeOf, type Theme } from "./theme";
 
@@ -10,7 +11,20 @@ function theme(): Theme {
   return themeOf((name) => style.getPropertyValue(name), getComputedStyle(document.body).fontFamily);
 }
 
+let world: Promise<World> | undefined;
+
+/** The world's shapes, which only a map needs. */
+async function shapes(): Promise<World> {
+  const href = document.querySelector<HTMLScriptElement>("script[data-world]")?.dataset.world ?? "";
+  const response = await fetch(href);
+  if (!response.ok) throw new Error(`${href}: ${response.status}`);
+  const w = (await response.json()) as World;
+  registerMap("world", w as never);
+  return w;
+}
+
 export class Chart {
+  private world: World | undefined;
   private readonly instance: ECharts;
   private answer: Answer | undefined;
 
@@ -24,15 +38,16 @@ export class Chart {
     return series.map((s) => ({ name: s.name, data: s.data }));
   }
 
-  draw(answer: Answer): void {
+  async draw(answer: Answer): Promise<void> {
     this.answer = answer;
+    if (this.spec.kind === "worldmap") this.world = await (world ??= shapes());
     this.redraw();
   }
 
   redraw(): void {
     if (!this.answer) return;
     const size = { width: this.instance.getWidth(), height: this.instance.getHeight() };
-    this.instance.setOption(build(this.answer, this.spec, theme(), size), { notMerge: true });
+    this.instance.setOption(build(this.answer, this.spec, theme(), size, this.world), { notMerge: true });
   }
 
   resize(): void {

@@ -1,9 +1,13 @@
 // The parts of ECharts that charts are made of: nothing else of it is in the pages.
-import { BarChart, LineChart } from "echarts/charts";
-import { GridComponent, LegendComponent, MarkAreaComponent, TooltipComponent } from "echarts/components";
+import { BarChart, CustomChart, LineChart, SankeyChart } from "echarts/charts";
+import { GeoComponent, GraphicComponent, GridComponent, LegendComponent, MarkAreaComponent, MarkLineComponent, TooltipComponent } from "echarts/components";
 import { use } from "echarts/core";
 import { SVGRenderer } from "echarts/renderers";
 
-use([LineChart, BarChart, GridComponent, LegendComponent, MarkAreaComponent, TooltipComponent, SVGRenderer]);
+use([
+  LineChart, BarChart, CustomChart, SankeyChart,
+  GeoComponent, GraphicComponent, GridComponent, LegendComponent, MarkAreaComponent, MarkLineComponent, TooltipComponent,
+  SVGRenderer,
+]);
 
-export { init, type ECharts } from "echarts/core";
+export { init, registerMap, type ECharts } from "echarts/core";

@@ -1,10 +1,11 @@
 // What package render runs: from a job as JSON to an SVG, without a document.
 import { empty, type Answer } from "./answer";
 import { build } from "./option";
-import { init } from "./parts";
+import { init, registerMap } from "./parts";
 import type { Kind, Spec } from "./spec";
 import { themeOf } from "./theme";
 import { themes, font } from "evergreen:themes";
+import { world } from "evergreen:world";
 
 interface Job {
   kind: Kind;
@@ -21,6 +22,8 @@ declare const globalThis: Record<string, unknown>;
 for (const name of ["setTimeout", "setInterval", "requestAnimationFrame"]) globalThis[name] ??= () => 0;
 for (const name of ["clearTimeout", "clearInterval", "cancelAnimationFrame"]) globalThis[name] ??= () => undefined;
 
+registerMap("world", world as never);
+
 globalThis.evergreenRender = (text: string): string => {
   const job = JSON.parse(text) as Job;
   // ECharts writes it into attributes as it is.
@@ -28,7 +31,7 @@ globalThis.evergreenRender = (text: string): string => {
   const size = { width: job.width, height: job.height, still: true };
   const chart = init(null, null, { renderer: "svg", ssr: true, width: job.width, height: job.height });
   try {
-    if (!empty(job.answer)) chart.setOption(build(job.answer, { ...job.spec, kind: job.kind }, theme, size));
+    if (!empty(job.answer)) chart.setOption(build(job.answer, { ...job.spec, kind: job.kind }, theme, size, world));
     return settled(chart.renderToSVGString());
   } finally {
     chart.dispose();

@@ -37,7 +37,7 @@ const meaning: Record<string, number> = {
   browser: 0, bot: 2, tool: 3, app: 1, none: 5,
   h3: 0, h2: 1, present: 0, absent: 2,
   warn: 2, error: 4, panic: 3, fatal: 5,
-  consistent: 0, inconsistent: 4, unknown: -1,
+  completed: 0, consistent: 0, inconsistent: 4, unknown: -1,
   other: -1,
   "0.5": 0, "0.9": 1, "0.99": 2,
 };

@@ -4,3 +4,8 @@ declare module "evergreen:themes" {
   export const themes: Record<"light" | "dark", Record<string, string>>;
   export const font: string;
 }
+
+// Made by world.mjs.
+declare module "evergreen:world" {
+  export const world: import("./option_map").World;
+}
