@@ -6,6 +6,8 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -13,8 +15,9 @@ import (
 	"github.com/caddy-evergreen/evergreen/wire"
 )
 
-// TestBrowser has Chromium look at every page. EVERGREEN_SCREENSHOTS names a
-// folder that keeps what it saw.
+// TestBrowser has a real browser go through every page, one area
+// (web/test/areas) after the other. EVERGREEN_SCREENSHOTS names a folder that
+// keeps what it saw.
 func TestBrowser(t *testing.T) {
 	s, l := openStore(t), openLog(t)
 	plausible(t, s, now, 50*time.Hour)
@@ -27,11 +30,20 @@ func TestBrowser(t *testing.T) {
 	if out == "" {
 		out = t.TempDir()
 	}
-	cmd := exec.Command("node", "test/browser.mjs", srv.URL, out, wire.Link(ownKey, now.Add(time.Hour)))
-	cmd.Dir = "web"
-	b, err := cmd.CombinedOutput()
-	t.Logf("%s", b)
-	if err != nil {
-		t.Fatalf("%v: needs node, chromium, and `npm ci` in server/dashboard/web (`make web`)", err)
+	areas, err := filepath.Glob("web/test/areas/*.mjs")
+	if err != nil || len(areas) == 0 {
+		t.Fatal("no areas: ", err)
+	}
+	for _, a := range areas {
+		name := strings.TrimSuffix(filepath.Base(a), ".mjs")
+		t.Run(name, func(t *testing.T) {
+			cmd := exec.Command("node", "test/browser.mjs", srv.URL, out, name, wire.Link(ownKey, now.Add(time.Hour)))
+			cmd.Dir = "web"
+			b, err := cmd.CombinedOutput()
+			t.Logf("%s", b)
+			if err != nil {
+				t.Fatalf("%v: needs node, chromium, firefox and `npm ci` in server/dashboard/web (`make web`)", err)
+			}
+		})
 	}
 }

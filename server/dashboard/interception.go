@@ -294,13 +294,14 @@ func (d *Dashboard) interceptionTile(ctx context.Context, s span, at url.Values)
 	e := *now.Rows[0].Estimate
 	t.Number, t.Unit = strconv.FormatFloat(100*e.Share, 'f', 1, 64), "%"
 	t.Note = "95\u202f% interval " + interval(e)
-	before := s.before()
-	was, err := d.interceptionIn(ctx, before.values(at))
-	if err != nil {
-		return t, err
-	}
-	if len(was.Rows) > 0 && was.Rows[0].Estimate != nil {
-		t.points(100 * (e.Share - was.Rows[0].Estimate.Share))
+	if before := s.before(); before.to.After(beginning) {
+		was, err := d.interceptionIn(ctx, before.values(at))
+		if err != nil {
+			return t, err
+		}
+		if len(was.Rows) > 0 && was.Rows[0].Estimate != nil {
+			t.points(100 * (e.Share - was.Rows[0].Estimate.Share))
+		}
 	}
 	q := url.Values{"by": {"time"}}
 	for k, v := range at {

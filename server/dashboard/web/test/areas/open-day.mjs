@@ -1,0 +1,28 @@
+// A page left open for a day does not grow: its clock is run through 24
+// hours, and neither nodes nor listeners nor the heap are more than after the
+// first of them.
+export default async function (t) {
+  const { context, page, fail } = await t.context({}, "open for a day");
+  const cdp = await context.newCDPSession(page);
+  await cdp.send("Performance.enable");
+  await page.clock.install();
+  await page.goto(t.base + "/", { waitUntil: "load" });
+  await t.draw(page);
+  const measure = async () => {
+    await page.waitForLoadState("networkidle");
+    for (let i = 0; i < 3; i++) await cdp.send("HeapProfiler.collectGarbage");
+    const m = Object.fromEntries((await cdp.send("Performance.getMetrics")).metrics.map((m) => [m.name, m.value]));
+    return { nodes: m.Nodes, listeners: m.JSEventListeners, heap: m.JSHeapUsedSize };
+  };
+  const hour = async (step) => { for (let s = 0; s < 3600; s += step) await page.clock.runFor(step * 1000); };
+  await hour(60);
+  const before = await measure();
+  for (let h = 1; h < 24; h++) await hour(300);
+  const after = await measure();
+  const mb = (n) => (n / 2 ** 20).toFixed(1) + " MiB";
+  t.note(`after an hour ${mb(before.heap)}, ${before.nodes} nodes, ${before.listeners} listeners; after a day ${mb(after.heap)}, ${after.nodes} nodes, ${after.listeners} listeners`);
+  if (after.nodes > before.nodes * 1.1 + 200) fail(`grows from ${before.nodes} to ${after.nodes} nodes`);
+  if (after.listeners > before.listeners * 1.1 + 20) fail(`grows from ${before.listeners} to ${after.listeners} listeners`);
+  if (after.heap > before.heap * 1.15 + 2 ** 20) fail(`grows from ${mb(before.heap)} to ${mb(after.heap)}`);
+  await context.close();
+}
