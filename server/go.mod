@@ -3,6 +3,7 @@ module github.com/caddy-evergreen/evergreen/server
 go 1.25.0
 
 require (
+	github.com/andybalholm/brotli v1.2.0
 	github.com/caddy-evergreen/evergreen v0.1.0
 	github.com/dop251/goja v0.0.0-20260917113740-793a2a65c13b
 	github.com/duckdb/duckdb-go/v2 v2.5.6
@@ -33,7 +34,6 @@ require (
 )
 
 require (
-	github.com/andybalholm/brotli v1.2.0 // indirect
 	github.com/apache/arrow-go/v18 v18.5.1 // indirect
 	github.com/beorn7/perks v1.0.1 // indirect
 	github.com/cenkalti/backoff/v5 v5.0.3 // indirect

@@ -1,9 +1,7 @@
 package dashboard
 
 import (
-	"crypto/sha256"
 	"embed"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"html/template"
@@ -24,7 +22,9 @@ type assets struct {
 	fsys fs.FS
 	dev  bool
 	tmpl *template.Template
-	tags map[string]string // of files: part of their addresses, so that they can be kept for good
+	// files are what pages load. Their tags are part of their addresses, so that
+	// they can be kept for good.
+	files map[string]*packedFile
 }
 
 const distFolder = "assets/dist"
@@ -41,7 +41,7 @@ func loadAssets(dev string) (*assets, error) {
 }
 
 func (a *assets) load() error {
-	a.tags = map[string]string{}
+	a.files = map[string]*packedFile{}
 	files, err := fs.ReadDir(a.fsys, distFolder)
 	if err != nil {
 		return err
@@ -51,16 +51,15 @@ func (a *assets) load() error {
 		if err != nil {
 			return err
 		}
-		sum := sha256.Sum256(b)
-		a.tags[f.Name()] = hex.EncodeToString(sum[:6])
+		a.files[f.Name()] = pack(b)
 	}
 	a.tmpl, err = template.New("").Funcs(template.FuncMap{
 		"asset": func(name string) (string, error) {
-			tag, ok := a.tags[name]
+			f, ok := a.files[name]
 			if !ok {
 				return "", fmt.Errorf("there is no asset %s", name)
 			}
-			return "/assets/" + name + "?v=" + tag, nil
+			return "/assets/" + name + "?v=" + f.version(), nil
 		},
 	}).ParseFS(a.fsys, "templates/*.html")
 	return err
@@ -82,17 +81,24 @@ func (a *assets) read(name string) ([]byte, error) { return fs.ReadFile(a.fsys, 
 
 func (d *Dashboard) asset(w http.ResponseWriter, r *http.Request) error {
 	name := r.PathValue("name")
-	b, err := d.assets.read(path.Join(distFolder, name))
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrInvalid) || strings.Contains(name, "/") {
+	f, ok := d.assets.files[name]
+	if d.assets.dev {
+		b, err := d.assets.read(path.Join(distFolder, name))
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrInvalid) || strings.Contains(name, "/") {
+			return d.missing(w, r)
+		}
+		if err != nil {
+			return err
+		}
+		f, ok = pack(b), true
+	}
+	if !ok {
 		return d.missing(w, r)
 	}
-	if err != nil {
-		return err
-	}
 	cacheControl := "no-cache"
-	if !d.assets.dev && r.URL.Query().Get("v") == d.assets.tags[name] {
+	if !d.assets.dev && r.URL.Query().Get("v") == f.version() {
 		cacheControl = "public, max-age=31536000, immutable"
 	}
-	send(w, r, mime.TypeByExtension(path.Ext(name)), b, cacheControl)
+	f.send(w, r, mime.TypeByExtension(path.Ext(name)), cacheControl)
 	return nil
 }

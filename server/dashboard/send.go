@@ -8,7 +8,6 @@ import (
 	"encoding/hex"
 	"net/http"
 	"strconv"
-	"strings"
 	"sync"
 )
 
@@ -19,7 +18,7 @@ func send(w http.ResponseWriter, r *http.Request, mediaType string, body []byte,
 	h := w.Header()
 	h.Set("Content-Type", mediaType)
 	h.Add("Vary", "Accept-Encoding")
-	zip := len(body) > 1400 && strings.Contains(r.Header.Get("Accept-Encoding"), "gzip")
+	zip := len(body) > 1400 && preferred(r.Header.Get("Accept-Encoding"), "gzip") != ""
 	if cacheControl != "" {
 		h.Set("Cache-Control", cacheControl)
 		sum := sha256.Sum256(body)
@@ -29,11 +28,9 @@ func send(w http.ResponseWriter, r *http.Request, mediaType string, body []byte,
 		}
 		tag = `"` + tag + `"`
 		h.Set("ETag", tag)
-		for t := range strings.SplitSeq(r.Header.Get("If-None-Match"), ",") {
-			if t = strings.TrimPrefix(strings.TrimSpace(t), "W/"); t == tag || t == "*" {
-				w.WriteHeader(http.StatusNotModified)
-				return
-			}
+		if notModified(r, tag) {
+			w.WriteHeader(http.StatusNotModified)
+			return
 		}
 	}
 	if zip {
