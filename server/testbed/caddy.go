@@ -65,7 +65,12 @@ type Launch struct {
 	PID func(command int) (int, error)
 	// Args are further arguments of `caddy run`.
 	Args []string
+	// Clock is how wrong Caddy's clock is, which Prepare has seen to: clients
+	// that look at its certificates go by the same.
+	Clock time.Duration
 }
+
+func (l Launch) now() time.Time { return time.Now().Add(l.Clock) }
 
 // StartCaddy writes the Caddyfile below dir, starts the executable with it and
 // waits until it answers. env is added to a clean environment. The caller
@@ -89,6 +94,12 @@ func (l Launch) Start(ctx context.Context, exe, dir, caddyfile string, ports Por
 		return nil, err
 	}
 	return c, nil
+}
+
+// StartAs is Start in another way than before.
+func (c *Caddy) StartAs(ctx context.Context, l Launch) error {
+	c.launch = l
+	return c.Start(ctx)
 }
 
 // Start runs the process again after it has ended, with the files that it left.

@@ -52,7 +52,7 @@ func (c *Caddy) RootCAs() (*x509.CertPool, error) {
 func (c *Caddy) WaitForCertificate(ctx context.Context, roots *x509.CertPool) (connections int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	d := tls.Dialer{Config: &tls.Config{RootCAs: roots, ServerName: "localhost"}}
+	d := tls.Dialer{Config: &tls.Config{RootCAs: roots, ServerName: "localhost", Time: c.launch.now}}
 	for {
 		connections++
 		conn, err := d.DialContext(ctx, "tcp", fmt.Sprintf("127.0.0.1:%d", c.Ports.HTTPS))

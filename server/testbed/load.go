@@ -43,6 +43,8 @@ type LoadConfig struct {
 	Pause   time.Duration
 	// Stream is how long a download, an upload or a WebSocket lasts, 0: 20 s.
 	Stream time.Duration
+	// Clock is how wrong Caddy's clock is (Launch.Clock).
+	Clock time.Duration
 	// Large is the size of a download and an upload in bytes, 0: LargeSize.
 	Large int64
 }
@@ -55,6 +57,8 @@ type Load struct {
 	wg    sync.WaitGroup
 	kinds []*counted
 }
+
+func (l *Load) now() time.Time { return time.Now().Add(l.cfg.Clock) }
 
 // A LoadResult is what became of one kind of request. A stream is one request.
 type LoadResult struct {

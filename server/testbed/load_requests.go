@@ -27,14 +27,14 @@ func (l *Load) short(kind string) (requester, error) {
 	case LoadNew, LoadNewTLS:
 		d := &forgetfulDialer{}
 		client = &http.Client{Transport: &http.Transport{
-			DialContext: d.dial, DisableKeepAlives: true, DisableCompression: true, TLSClientConfig: &tls.Config{RootCAs: l.cfg.Roots},
+			DialContext: d.dial, DisableKeepAlives: true, DisableCompression: true, TLSClientConfig: &tls.Config{RootCAs: l.cfg.Roots, Time: l.now},
 		}}
 		if kind == LoadNew {
 			base = fmt.Sprintf("http://localhost:%d", l.cfg.Ports.HTTP)
 		}
 	default:
 		proto := map[string]string{LoadKeepAlive: "http/1.1", LoadPost: "http/1.1", LoadH2: "http/2", LoadH2Post: "http/2", LoadH3: "http/3"}[kind]
-		c, err := NewClient(proto, l.cfg.Roots, nil)
+		c, err := NewClient(proto, l.cfg.Roots, &tls.Config{Time: l.now})
 		if err != nil {
 			return nil, err
 		}

@@ -29,7 +29,7 @@ func (l *Load) stream(kind string) (requester, error) {
 	if kind == LoadDownload2 {
 		proto = "http/2"
 	}
-	c, err := NewClient(proto, l.cfg.Roots, nil)
+	c, err := NewClient(proto, l.cfg.Roots, &tls.Config{Time: l.now})
 	if err != nil {
 		return nil, err
 	}
@@ -97,7 +97,7 @@ func (l *Load) webSocket(ctx context.Context) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, l.cfg.Stream+time.Minute)
 	defer cancel()
 	port := strconv.Itoa(l.cfg.Ports.HTTPS)
-	d := tls.Dialer{Config: &tls.Config{RootCAs: l.cfg.Roots, ServerName: "localhost", NextProtos: []string{"http/1.1"}}}
+	d := tls.Dialer{Config: &tls.Config{RootCAs: l.cfg.Roots, ServerName: "localhost", Time: l.now, NextProtos: []string{"http/1.1"}}}
 	conn, err := d.DialContext(ctx, "tcp", net.JoinHostPort("127.0.0.1", port))
 	if err != nil {
 		return 0, fmt.Errorf("WebSocket: %w", err)

@@ -20,6 +20,7 @@ var (
 
 func TestMain(m *testing.M) {
 	sandbox.Enter() // where Caddys are built
+	enterClock()
 	os.Exit(run(m))
 }
 
