@@ -23,38 +23,50 @@ import (
 
 // TestE2EKilled kills Caddy with kill -9 after each write of an update's journal:
 // after the first, the second, … Each time it is started again as a supervisor
-// does, serves, and comes to the update in the end.
+// does, serves, and comes to the update in the end. How often a journal is
+// written before the download depends on how long a build takes: a state that
+// was missed by that is waited for.
 func TestE2EKilled(t *testing.T) {
 	t.Parallel()
 	s := theUpdates(t)
 	before := s.before(t)
 	s.after(t)
-	writes, _ := killedAfter(t, before, 0)
+	writes, _ := killedWhen(t, before, func(int, updater.State) bool { return false })
 	if writes < 5 {
 		t.Fatalf("the journal of a whole update is written %d times", writes)
 	}
-	states := make([]string, writes)
+	states := make([]updater.State, writes)
 	t.Run("after write", func(t *testing.T) {
 		for n := range writes {
 			t.Run(strconv.Itoa(n+1), func(t *testing.T) {
 				t.Parallel()
-				_, states[n] = killedAfter(t, before, n+1)
+				_, states[n] = killedWhen(t, before, func(written int, _ updater.State) bool { return written > n })
 			})
 		}
 	})
-	t.Logf("killed after each of %d writes of the journal, which said: %s", writes, strings.Join(states, ", "))
-	for _, state := range []updater.State{updater.Downloading, updater.Verified, updater.Rehearsing, updater.Switching, updater.Watching} {
-		if !slices.Contains(states, string(state)) {
-			t.Errorf("it was never killed while %s", state)
+	t.Logf("killed after each of %d writes of the journal, which said: %v", writes, states)
+	for _, want := range []updater.State{updater.Downloading, updater.Verified, updater.Rehearsing, updater.Switching, updater.Watching} {
+		if slices.Contains(states, want) {
+			continue
 		}
+		t.Run(string(want), func(t *testing.T) {
+			// Some take no time: what is read may be over when the kill arrives.
+			var state updater.State
+			for range 5 {
+				if _, state = killedWhen(t, before, func(_ int, s updater.State) bool { return s == want }); state == want {
+					return
+				}
+			}
+			t.Errorf("it was never killed while it was %s, but %q", want, state)
+		})
 	}
 }
 
-// killedAfter kills an updating Caddy after the n-th write of its journal since
-// a person asked for the update, and tells the state that the journal had; ""
-// if the update was over before that. 0 kills it never. It returns how often the
-// journal was written.
-func killedAfter(t *testing.T, before *order, n int) (written int, state string) {
+// killedWhen kills an updating Caddy at that write of its journal that now says,
+// which is told how many there were since a person asked for the update, and what
+// the journal says. It returns how often the journal was written, and the state
+// that it had; "" if the update was over before.
+func killedWhen(t *testing.T, before *order, now func(written int, s updater.State) bool) (written int, state updater.State) {
 	t.Helper()
 	c := loadedWith(t, testbed.Launch{}, before.copied(t), gallerySite("10s"))
 	eventually(t, "waiting for the updater", func() error {
@@ -82,10 +94,13 @@ func killedAfter(t *testing.T, before *order, n int) (written int, state string)
 			}
 		}
 	}()
-	for n == 0 || written < n {
+	for !now(written, state) {
 		select {
 		case <-writes:
 			written++
+			if state, err = journalState(c); err != nil {
+				t.Fatal(err)
+			}
 			continue
 		case <-done:
 		case <-time.After(within):
@@ -94,16 +109,18 @@ func killedAfter(t *testing.T, before *order, n int) (written int, state string)
 		return written, ""
 	}
 	c.Kill()
-	state = journalState(c)
+	if state, err = journalState(c); err != nil {
+		t.Fatal(err)
+	}
 	if err := c.Start(t.Context()); err != nil {
-		t.Fatalf("killed after write %d, %s: it does not start: %v", n, state, err)
+		t.Fatalf("killed after write %d, %s: it does not start: %v", written, state, err)
 	}
 	if _, err := c.WaitForCertificate(t.Context(), rootsOf(t, c)); err != nil {
-		t.Fatalf("killed after write %d, %s: it does not serve: %v", n, state, err)
+		t.Fatalf("killed after write %d, %s: it does not serve: %v", written, state, err)
 	}
 	// What it goes on with by itself may end, or wait for its time: a person
 	// asks until it is done.
-	eventually(t, fmt.Sprintf("killed after write %d, %s", n, state), func() error {
+	eventually(t, fmt.Sprintf("killed after write %d, %s", written, state), func() error {
 		slot, err := runs(c)
 		if err != nil {
 			return err
@@ -145,16 +162,13 @@ func killedAfter(t *testing.T, before *order, n int) (written int, state string)
 	return written, state
 }
 
-func journalState(c *testbed.Caddy) string {
+func journalState(c *testbed.Caddy) (updater.State, error) {
 	b, err := os.ReadFile(filepath.Join(updatesDir(c), "journal.json"))
-	var j struct{ State string }
+	var j struct{ State updater.State }
 	if err == nil {
 		err = json.Unmarshal(b, &j)
 	}
-	if err != nil {
-		return err.Error()
-	}
-	return j.State
+	return j.State, err
 }
 
 // journalWrites tells of each time that a journal in a folder is replaced.

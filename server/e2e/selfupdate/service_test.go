@@ -77,7 +77,16 @@ var theService struct {
 // theUpdates starts the service at the first use.
 func theUpdates(t *testing.T) *service {
 	t.Helper()
-	theService.once.Do(func() { theService.s, theService.err = startService(shared) })
+	theService.once.Do(func() {
+		theService.s, theService.err = startService(shared, "1h")
+		if s := theService.s; s != nil {
+			theService.err = s.tag([][]string{
+				{wire.CaddyPath + "@" + newCaddy, "--severity", "important"},
+				{badPath + "@" + s.next[badPath], "--severity", "critical"},
+				{kernelPath + "@" + s.next[kernelPath], "--severity", "critical", "--min-kernel", "linux=99.0"},
+			})
+		}
+	})
 	if theService.err != nil {
 		t.Fatal(theService.err)
 	}
@@ -91,12 +100,29 @@ func theUpdates(t *testing.T) *service {
 
 func endService() {
 	if s := theService.s; s != nil {
-		s.Kill()
-		s.proxy.Close()
+		s.end()
 	}
 }
 
-func startService(dir string) (*service, error) {
+func (s *service) end() {
+	s.Kill()
+	s.proxy.Close()
+}
+
+// tag is what a maintainer does with `evergreen release tag`.
+func (s *service) tag(all [][]string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	for _, args := range all {
+		if err := s.Maintain(ctx, nil, slices.Concat([]string{"release", "tag"}, args, []string{"--notes", "a test's"})...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// startService starts one below a folder, which tells Caddys how often to ask.
+func startService(dir, every string) (*service, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	s := &service{ordered: map[string]*order{}, first: map[string]string{}, next: map[string]string{}}
@@ -108,7 +134,7 @@ func startService(dir string) (*service, error) {
 	if err := os.MkdirAll(data, 0o755); err != nil {
 		return nil, err
 	}
-	s.Updates, err = testbed.StartUpdates(ctx, evergreen, data, map[string]any{"check_every": "1h", "builds_per_hour": 1000},
+	s.Updates, err = testbed.StartUpdates(ctx, evergreen, data, map[string]any{"check_every": every, "builds_per_hour": 1000},
 		"GOPROXY="+s.proxy.URL, "GONOSUMDB=github.com/caddy-evergreen")
 	if err != nil {
 		return nil, err
@@ -116,16 +142,6 @@ func startService(dir string) (*service, error) {
 	if s.stale, err = s.Get(ctx, wire.PathTUF+"timestamp.json"); err != nil {
 		s.Kill()
 		return nil, err
-	}
-	for _, args := range [][]string{
-		{"release", "tag", wire.CaddyPath + "@" + newCaddy, "--severity", "important", "--notes", "a test's"},
-		{"release", "tag", badPath + "@" + s.next[badPath], "--severity", "critical", "--notes", "a test's"},
-		{"release", "tag", kernelPath + "@" + s.next[kernelPath], "--severity", "critical", "--notes", "a test's", "--min-kernel", "linux=99.0"},
-	} {
-		if err := s.Maintain(ctx, nil, args...); err != nil {
-			s.Kill()
-			return nil, err
-		}
 	}
 	return s, nil
 }
@@ -210,7 +226,7 @@ func (s *service) order(t *testing.T, version string, plugins ...string) *order 
 	s.mu.Lock()
 	o := s.ordered[key]
 	if o == nil {
-		o = &order{exe: filepath.Join(shared, fmt.Sprintf("caddy-%d", len(s.ordered)))}
+		o = &order{exe: filepath.Join(s.Dir, fmt.Sprintf("caddy-%d", len(s.ordered)))}
 		s.ordered[key] = o
 	}
 	s.mu.Unlock()

@@ -4,6 +4,7 @@ package selfupdate
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/caddy-evergreen/evergreen/server/testbed"
 	"github.com/caddy-evergreen/evergreen/updater"
+	"github.com/caddy-evergreen/evergreen/wire"
 )
 
 // TestE2EUpdatesItself has a Caddy 2.11.3 with two plugins, started in each way,
@@ -92,6 +94,45 @@ func TestE2EUpdatesItself(t *testing.T) {
 		good(t, c, c.PID())
 		systemctl(t, c, "restart", "caddy")
 	})
+}
+
+// TestE2EDefaultScope has a Caddy that nobody told which updates it should take
+// leave one alone that is called important, and take it by itself once a
+// maintainer has called it critical.
+func TestE2EDefaultScope(t *testing.T) {
+	t.Parallel()
+	s, err := startService(t.TempDir(), "1m")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.end)
+	release := wire.CaddyPath + "@" + newCaddy
+	if err := s.tag([][]string{{release, "--severity", "important"}}); err != nil {
+		t.Fatal(err)
+	}
+	// In a container, which this may be, it would tell only.
+	c := loaded(t, testbed.Launch{}, s.oldWithPlugins(t), []string{"\tupdates {\n\t\tinstall\n\t\tcheck_interval 1m\n\t\twatch 10s\n\t}"})
+	pid := c.PID()
+	load := send(t, c, galleryLoads)
+	eventually(t, "waiting for it to have asked", func() error {
+		st, err := status(t.Context(), c)
+		if err == nil && st.LastCheck.IsZero() {
+			err = fmt.Errorf("it asks at %s: %s", st.NextCheck, st.CheckError)
+		}
+		if err == nil && (st.Notice != nil || st.State != updater.Idle) {
+			t.Fatalf("it is %s of %+v", st.State, st.Notice)
+		}
+		return err
+	})
+	began := time.Now()
+	if err := s.tag([][]string{{release, "--severity", "critical"}}); err != nil {
+		t.Fatal(err)
+	}
+	if o := ended(t, c, began); o.State != updater.Healthy || o.Severity != wire.SeverityCritical {
+		t.Errorf("it ended as %s, %s: %s", o.State, o.Severity, o.Why)
+	}
+	lostNothing(t, load.Stop())
+	good(t, c, pid)
 }
 
 // TestE2EManySwitches goes there and back again, 20 times in a row or as often
