@@ -30,28 +30,31 @@ func gallerySite(watch string) testbed.LoadSiteConfig {
 	}
 }
 
-// TestE2EBadCandidates updates to executables that are built and signed as any
-// other, and do harm: those whose harm a rehearsal can see never serve, and the
-// others are gone again soon. What is late in them is so by 25 seconds, and not
-// by two minutes, so that the test is not: a rehearsal is over by then.
+// A badCandidate is an executable that is built and signed as any other, and does harm.
+type badCandidate struct {
+	name   string
+	does   string // BADPLUGIN
+	steps  []updater.State
+	causes []updater.Cause
+}
+
+// What a rehearsal finds, and what only a watch can: the same in either case
+// is that it is gone. Memory may be eaten too slowly for a rehearsal.
+var (
+	rehearsed = []updater.State{updater.Rehearsing}
+	watched   = []updater.State{updater.Watching}
+	either    = []updater.State{updater.Rehearsing, updater.Watching}
+)
+
+// TestE2EBadCandidates updates to those whose harm a rehearsal can see, which never
+// serve, and to others, which are gone again soon. What is late in them is so by
+// 25 seconds, so that the test is not: a rehearsal is over by then.
 func TestE2EBadCandidates(t *testing.T) {
 	s := theUpdates(t)
 	s.before(t)
 	s.after(t) // built before the clock of any of them runs
 	const late = " 25s"
-	// What a rehearsal finds, and what only a watch can: the same in either case
-	// is that it is gone. Memory may be eaten too slowly for a rehearsal.
-	var (
-		rehearsed = []updater.State{updater.Rehearsing}
-		watched   = []updater.State{updater.Watching}
-		either    = []updater.State{updater.Rehearsing, updater.Watching}
-	)
-	for _, c := range []struct {
-		name   string
-		does   string // BADPLUGIN
-		steps  []updater.State
-		causes []updater.Cause
-	}{
+	for _, c := range []badCandidate{
 		{"exits at start", "exit", rehearsed, []updater.Cause{updater.CauseRehearsal, updater.CauseStart}},
 		{"hangs at start", "hang", rehearsed, []updater.Cause{updater.CauseRehearsal, updater.CauseStart}},
 		{"panics on the first request", "panic", rehearsed, []updater.Cause{updater.CauseRehearsal}},
@@ -66,38 +69,52 @@ func TestE2EBadCandidates(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			caddy := loadedWith(t, testbed.Launch{}, s.before(t).copied(t), gallerySite("2m"), "BADPLUGIN="+c.does)
-			pid := caddy.PID()
-			load := send(t, caddy, galleryLoads)
-			if c.steps[0] == updater.Watching {
-				served(t, caddy)
-			}
-			began := time.Now()
-			do(t, caddy, "apply")
-			o := ended(t, caddy, began)
-			after := load.Results()
-			time.Sleep(2 * time.Second)
-			all := load.Stop()
-			t.Logf("| %s | %s while %s | %d of %d |", c.name, o.State, o.Step, all.Failed(), all.Requests())
-			t.Logf("%s", all)
-			want := map[updater.State]updater.State{updater.Rehearsing: updater.Failed, updater.Watching: updater.RolledBack}
-			if !slices.Contains(c.steps, o.Step) || o.State != want[o.Step] || !slices.Contains(c.causes, o.Cause) {
-				t.Errorf("it ended as %s, %s, of %q: %s", o.State, o.Step, o.Cause, o.Why)
-			}
-			if o.State == updater.Failed {
-				lostNothing(t, all)
-			}
-			for _, r := range all {
-				if now, then := r.Requests-r.Failed, after.Of(r.Kind); now <= then.Requests-then.Failed {
-					t.Errorf("%s: nothing is answered after it ended", r.Kind)
-				}
-			}
-			if slot, err := runs(caddy); err != nil || slot != "" || caddy.PID() != pid {
-				t.Errorf("slot %q runs (%v) as process %d, not the installed one as %d", slot, err, caddy.PID(), pid)
-			}
-			quarantined(t, caddy, o)
+			c.try(t, s, "2m")
 		})
 	}
+}
+
+// TestE2EPanicsAfterTwoMinutes is the same with one that does no harm for so long.
+func TestE2EPanicsAfterTwoMinutes(t *testing.T) {
+	t.Parallel()
+	s := theUpdates(t)
+	s.after(t)
+	badCandidate{"panics after two minutes", "panic-after 2m", watched, []updater.Cause{updater.CauseHarm}}.try(t, s, "6m")
+}
+
+// try has a Caddy under load update itself to the candidate.
+func (c badCandidate) try(t *testing.T, s *service, watch string) {
+	t.Helper()
+	caddy := loadedWith(t, testbed.Launch{}, s.before(t).copied(t), gallerySite(watch), "BADPLUGIN="+c.does)
+	pid := caddy.PID()
+	load := send(t, caddy, galleryLoads)
+	if c.steps[0] == updater.Watching {
+		served(t, caddy)
+	}
+	began := time.Now()
+	do(t, caddy, "apply")
+	o := ended(t, caddy, began)
+	after := load.Results()
+	time.Sleep(2 * time.Second)
+	all := load.Stop()
+	t.Logf("| %s | %s while %s | %d of %d |", c.name, o.State, o.Step, all.Failed(), all.Requests())
+	t.Logf("%s", all)
+	want := map[updater.State]updater.State{updater.Rehearsing: updater.Failed, updater.Watching: updater.RolledBack}
+	if !slices.Contains(c.steps, o.Step) || o.State != want[o.Step] || !slices.Contains(c.causes, o.Cause) {
+		t.Errorf("it ended as %s, %s, of %q: %s", o.State, o.Step, o.Cause, o.Why)
+	}
+	if o.State == updater.Failed {
+		lostNothing(t, all)
+	}
+	for _, r := range all {
+		if now, then := r.Requests-r.Failed, after.Of(r.Kind); now <= then.Requests-then.Failed {
+			t.Errorf("%s: nothing is answered after it ended", r.Kind)
+		}
+	}
+	if slot, err := runs(caddy); err != nil || slot != "" || caddy.PID() != pid {
+		t.Errorf("slot %q runs (%v) as process %d, not the installed one as %d", slot, err, caddy.PID(), pid)
+	}
+	quarantined(t, caddy, o)
 }
 
 // served lets a Caddy serve for as long as it takes to learn what is usual,
