@@ -32,6 +32,7 @@ type Config struct {
 	Now             func() time.Time
 	CutFile         string        // remembers the range of the batch that is being committed; "" for an engine that needs no identical retries
 	FlushEvery      time.Duration // how long a record waits for others at most; 5 s if 0
+	Committed       func()        // called after each batch, and returns soon; may be nil
 	MaxBatchRecords int           // 20,000 if 0
 	MaxBatchBytes   int           // of compressed reports; 16 MiB if 0
 	MaxBatchRows    int           // rows of grain window, from which the others follow; 150,000 if 0. A batch has at least one record.

@@ -157,6 +157,9 @@ func (a *Aggregator) flush(ctx context.Context) (err error) {
 		a.bytes += len(e.Record.Body)
 	}
 	a.words.trim()
+	if a.c.Committed != nil {
+		a.c.Committed()
+	}
 	return nil
 }
 

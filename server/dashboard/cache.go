@@ -14,16 +14,24 @@ type cache[T any] struct {
 	max        int
 	now        func() time.Time
 
+	// generation, if any, is that of the data: see newerThan.
+	generation func() uint64
+
 	mu      sync.Mutex
 	entries map[string]*entry[T]
 }
+
+// newerThan is the key of a context's value: the generation of data that an
+// answer has to know of, however new it is.
+type newerThan struct{}
 
 type entry[T any] struct {
 	done  chan struct{}
 	until time.Time // when done
 	value T
 	err   error
-	renew bool // its successor is being computed
+	renew bool   // its successor is being computed
+	of    uint64 // the generation of the data when it was begun
 }
 
 // get answers from the cache or has compute answer. The computation outlives
@@ -32,8 +40,9 @@ func (c *cache[T]) get(ctx context.Context, key string, timeout time.Duration, c
 	c.mu.Lock()
 	now := c.now()
 	e := c.entries[key]
+	least, _ := ctx.Value(newerThan{}).(uint64)
 	switch {
-	case e == nil || e.expired(now.Add(-c.stale)):
+	case e == nil || e.of < least || e.expired(now.Add(-c.stale)):
 		c.evict(now)
 		e = c.start(ctx, timeout, compute, nil)
 		if c.entries == nil {
@@ -63,6 +72,9 @@ func (c *cache[T]) get(ctx context.Context, key string, timeout time.Duration, c
 // start has an answer computed. done, if any, is called with it.
 func (c *cache[T]) start(ctx context.Context, timeout time.Duration, compute func(context.Context) (T, error), done func(*entry[T])) *entry[T] {
 	e := &entry[T]{done: make(chan struct{})}
+	if c.generation != nil {
+		e.of = c.generation()
+	}
 	go func() {
 		cctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
 		defer cancel()

@@ -34,9 +34,11 @@ import (
 	"iter"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/caddy-evergreen/evergreen/server/ingestlog"
+	"github.com/caddy-evergreen/evergreen/server/senders"
 	"github.com/caddy-evergreen/evergreen/server/store"
 	"github.com/caddy-evergreen/evergreen/wire"
 )
@@ -78,6 +80,11 @@ type Config struct {
 	// whole: every page says so, and every answer has the header
 	// Evergreen-Simulated.
 	Simulated bool
+	// Sender is who sends a request; nil, and an invalid address, mean that
+	// nobody is told apart and limited.
+	Sender func(*http.Request) netip.Addr
+	// Limits bound what a sender may read.
+	Limits Limits
 }
 
 // A Dashboard answers requests. It keeps no state but a short-lived cache.
@@ -87,6 +94,12 @@ type Dashboard struct {
 	routes    []route
 	answers   cache[*Answer]
 	instances cache[*instanceSource]
+	live      *hub
+	rates     *senders.Rates // nil: nobody is limited
+	// connections tells senders apart who have pages open.
+	connections *senders.Rates
+	pages       *http.ServeMux // those that may be watched
+	data        *http.ServeMux // the API's paths that charts are drawn from
 }
 
 // New makes a Dashboard. It starts nothing.
@@ -119,7 +132,12 @@ func New(cfg Config) (*Dashboard, error) {
 		answers:   cache[*Answer]{ttl: answerTTL, stale: answerStale, max: 512, now: cfg.Now},
 		instances: cache[*instanceSource]{ttl: instanceTTL, max: 8, now: cfg.Now},
 	}
+	d.rates, d.connections = newLimits(cfg.Limits), senders.NewRates(1, 1, 1)
+	d.live = newHub(cfg.Timing.Window, d.renditionOf)
+	d.answers.generation, d.instances.generation = d.live.count, d.live.count
 	d.routes = d.table()
+	d.pages = recorded(d.routes, func(rt route) bool { return rt.live })
+	d.data = recorded(d.routes, func(rt route) bool { return rt.api && !rt.stream })
 	return d, nil
 }
 
@@ -143,17 +161,21 @@ type route struct {
 	api  bool   // errors are problem documents, not pages
 	// private answers are for whoever holds a signed link.
 	private bool
+	live    bool // open pages are told what changes
+	stream  bool // lasts
+	free    bool // costs the sender nothing
 	handle  handler
 }
 
 func (d *Dashboard) table() []route {
 	routes := []route{
-		{path: "/{$}", handle: d.overview},
-		{path: "/instance/{id}", private: true, handle: d.instancePage},
+		{path: "/{$}", live: true, handle: d.overview},
+		{path: "/instance/{id}", live: true, private: true, handle: d.instancePage},
 		{path: "/dictionary", handle: d.dictionary},
 		{path: "/questions", handle: d.questionsPage},
 		{path: "/privacy", handle: d.privacyPage},
-		{path: "/assets/{name}", handle: d.asset},
+		{path: "/assets/{name}", free: true, handle: d.asset},
+		{path: "/live", api: true, stream: true, handle: d.liveEvents},
 		{path: "/api/v1/metrics", api: true, handle: d.apiMetrics},
 		{path: "/api/v1/query", api: true, handle: d.apiQuery},
 		{path: "/api/v1/quantiles", api: true, handle: d.apiQuantiles},
@@ -174,7 +196,7 @@ func (d *Dashboard) table() []route {
 		routes = append(routes, route{path: "/api/v1" + v.path, api: true, handle: d.apiDerived(v)})
 	}
 	for _, t := range topics {
-		routes = append(routes, route{path: t.Path, handle: d.topic(t)})
+		routes = append(routes, route{path: t.Path, live: true, handle: d.topic(t)})
 	}
 	return routes
 }
@@ -211,11 +233,43 @@ func (d *Dashboard) serve(rt route) http.Handler {
 			h.Set("X-Robots-Tag", "noindex, nofollow")
 		case rt.api:
 			h.Set("Access-Control-Allow-Origin", "*")
+			h.Set("Access-Control-Expose-Headers", exposed)
 		}
-		ctx, cancel := context.WithTimeout(r.Context(), 2*queryTimeout)
-		defer cancel()
-		if err := rt.handle(w, r.WithContext(ctx)); err != nil {
+		if !rt.stream {
+			ctx, cancel := context.WithTimeout(r.Context(), 2*queryTimeout)
+			defer cancel()
+			r = r.WithContext(ctx)
+		}
+		err := d.admit(w, r, rt.cost())
+		if err == nil {
+			err = rt.handle(w, r)
+		}
+		if err != nil {
 			d.fail(w, r, rt, err)
 		}
 	})
+}
+
+func (rt route) cost() int {
+	switch {
+	case rt.free:
+		return 0
+	case rt.api:
+		return 1
+	}
+	return costPage
+}
+
+// exposed are the header fields that other origins' scripts may read.
+const exposed = "ETag, RateLimit, RateLimit-Policy, Retry-After"
+
+// preflight answers a browser that asks whether another origin's script may
+// send header fields of its own: whatever is read may be read from anywhere.
+func preflight(w http.ResponseWriter) {
+	h := w.Header()
+	h.Set("Access-Control-Allow-Origin", "*")
+	h.Set("Access-Control-Allow-Methods", "GET, HEAD")
+	h.Set("Access-Control-Allow-Headers", "If-None-Match, Last-Event-ID")
+	h.Set("Access-Control-Max-Age", "86400")
+	w.WriteHeader(http.StatusNoContent)
 }

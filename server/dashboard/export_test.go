@@ -48,3 +48,16 @@ func ByFacet(f wire.Facet) map[wire.MetricID]bool {
 	}
 	return ids
 }
+
+// Hurry takes the pause between two renditions of a page away.
+func (d *Dashboard) Hurry() { d.live.least = 0 }
+
+// Open is how many connections and pages are open.
+func (d *Dashboard) Open() (readers, pages int) {
+	d.live.mu.Lock()
+	defer d.live.mu.Unlock()
+	return d.live.readers, len(d.live.watched)
+}
+
+// MaxSenderReaders is how many connections a sender may have.
+const MaxSenderReaders = maxSenderReaders

@@ -61,7 +61,11 @@ func (d *Dashboard) render(w http.ResponseWriter, r *http.Request, name string, 
 	if p.Private {
 		cacheControl = ""
 	}
-	send(w, r, "text/html; charset=utf-8", b.Bytes(), cacheControl)
+	body := b.Bytes()
+	if p.Live {
+		body = stamp(body)
+	}
+	send(w, r, "text/html; charset=utf-8", body, cacheControl)
 	return nil
 }
 

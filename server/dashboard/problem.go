@@ -33,13 +33,9 @@ func tooMuch(format string, args ...any) error {
 // fail is the one place where errors become responses. Causes that are not
 // the asker's stay in the log.
 func (d *Dashboard) fail(w http.ResponseWriter, r *http.Request, rt route, err error) {
-	var f *fault
+	f, ok := faultOf(err)
 	switch {
-	case errors.As(err, &f):
-	case errors.Is(err, wire.ErrExpired):
-		f = &fault{http.StatusGone, "this link has expired", "Links to an instance's page are good for a limited time. Run `caddy evergreen link` on the server to make a new one."}
-	case errors.Is(err, wire.ErrSignature):
-		f = &fault{http.StatusForbidden, "this link is not valid", "The page of an instance opens only with the complete link that `caddy evergreen link` prints on the server itself. Was it cut off while it was copied?"}
+	case ok:
 	case r.Context().Err() != nil:
 		return // nobody is listening
 	case errors.Is(err, context.DeadlineExceeded):
@@ -63,8 +59,25 @@ func (d *Dashboard) fail(w http.ResponseWriter, r *http.Request, rt route, err e
 	answer.JSON(w, wire.TypeProblem, f.status, wire.Problem{Title: f.title, Status: f.status, Detail: f.Detail})
 }
 
+// faultOf is what an asker is told of an error that is the asker's to mend.
+func faultOf(err error) (f *fault, ok bool) {
+	switch {
+	case errors.As(err, &f):
+		return f, true
+	case errors.Is(err, wire.ErrExpired):
+		return &fault{http.StatusGone, "this link has expired", "Links to an instance's page are good for a limited time. Run `caddy evergreen link` on the server to make a new one."}, true
+	case errors.Is(err, wire.ErrSignature):
+		return &fault{http.StatusForbidden, "this link is not valid", "The page of an instance opens only with the complete link that `caddy evergreen link` prints on the server itself. Was it cut off while it was copied?"}, true
+	}
+	return nil, false
+}
+
 // missing answers what no route does.
 func (d *Dashboard) missing(w http.ResponseWriter, r *http.Request) error {
+	if r.Method == http.MethodOptions && (strings.HasPrefix(r.URL.Path, "/api/v1/") || r.URL.Path == "/live") {
+		preflight(w)
+		return nil
+	}
 	var paths []string
 	known := http.NewServeMux()
 	for _, rt := range d.routes {

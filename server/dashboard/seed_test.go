@@ -107,10 +107,14 @@ func (ro rollup) commit(t testing.TB, s store.Store) {
 	for _, r := range ro {
 		b.Rows = append(b.Rows, *r)
 	}
-	slices.SortFunc(b.Rows, func(x, y store.Row) int { return compareKeys(x.Key, y.Key) })
+	sortRows(b.Rows)
 	if err := s.Commit(context.Background(), b); err != nil {
 		t.Fatal(err)
 	}
+}
+
+func sortRows(rows []store.Row) {
+	slices.SortFunc(rows, func(x, y store.Row) int { return compareKeys(x.Key, y.Key) })
 }
 
 func compareKeys(a, b store.Key) int {

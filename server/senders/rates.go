@@ -53,10 +53,18 @@ func NewRates(perSecond float64, burst, senders int) *Rates {
 // Wait takes one request from a sender's bucket, or says how long there is
 // none. An invalid address, as of a unix socket, is never limited.
 func (r *Rates) Wait(sender netip.Addr, now time.Time) time.Duration {
+	_, wait := r.Take(sender, 1, now)
+	return wait
+}
+
+// Take takes n requests from a sender's bucket and says how many are left in
+// it; or takes none, and says how long there are too few. A sender who is not
+// limited has a full bucket.
+func (r *Rates) Take(sender netip.Addr, n int, now time.Time) (left int, wait time.Duration) {
 	if !sender.IsValid() {
-		return 0
+		return int(r.burst / r.per), 0
 	}
-	id := r.hash(sender)
+	id := r.ID(sender)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if age := now.Sub(r.born); age > r.burst+r.per || len(r.young) >= r.max {
@@ -70,17 +78,18 @@ func (r *Rates) Wait(sender netip.Addr, now time.Time) time.Duration {
 		full = r.old[id]
 	}
 	t := now.UnixNano()
-	next := max(full, t) + int64(r.per)
-	if ahead := time.Duration(next - t); ahead > r.burst {
-		return ahead - r.burst
+	next := max(full, t) + int64(n)*int64(r.per)
+	ahead := time.Duration(next - t)
+	if ahead > r.burst {
+		return max(0, int((r.burst-time.Duration(max(full, t)-t))/r.per)), ahead - r.burst
 	}
 	r.young[id] = next
-	return 0
+	return int((r.burst - ahead) / r.per), 0
 }
 
-// hash tells senders apart: IPv4 by address, IPv6 by /64, which is the least
-// that a subscriber has.
-func (r *Rates) hash(sender netip.Addr) uint64 {
+// ID tells senders apart: IPv4 by address, IPv6 by /64, which is the least
+// that a subscriber has. It means nothing outside of this process.
+func (r *Rates) ID(sender netip.Addr) uint64 {
 	bits := 32
 	if sender.Is6() {
 		bits = 64

@@ -163,6 +163,10 @@ type Limits struct {
 	PerSender float64 `json:"per_sender"`
 	// Global is the same for all of them together; 20000.
 	Global float64 `json:"global"`
+	// Reading is how many answers a second one sender may have from the public
+	// API on average, and how much of its pages, each of which counts as five
+	// answers; 20. The burst is twenty times that; 0 is no limit.
+	Reading float64 `json:"reading"`
 	// LogBytes is how large the log of raw reports may grow before the
 	// service answers that it is full; 0 is no limit but the disk's.
 	LogBytes int64 `json:"log_bytes"`
@@ -234,7 +238,7 @@ func defaultConfig() Config {
 		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")},
 		ReportEvery:    Duration{5 * time.Minute},
 		Log:            "text",
-		Limits:         Limits{PerSender: 50, Global: 20_000},
+		Limits:         Limits{PerSender: 50, Global: 20_000, Reading: 20},
 		Retention:      Retention{Raw: Duration{90 * 24 * time.Hour}},
 		Campaigns:      Campaigns{MinInstances: campaigns.DefaultLeast, Keep: Duration{30 * 24 * time.Hour}},
 		Dataset:        Dataset{Delay: Duration{time.Hour}, Licence: "CC-BY-4.0"},

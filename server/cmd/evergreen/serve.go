@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -25,6 +26,7 @@ import (
 	"github.com/caddy-evergreen/evergreen/server/geo"
 	"github.com/caddy-evergreen/evergreen/server/ingestlog"
 	"github.com/caddy-evergreen/evergreen/server/release"
+	"github.com/caddy-evergreen/evergreen/server/senders"
 	"github.com/caddy-evergreen/evergreen/server/store/duckdb"
 	"github.com/caddy-evergreen/evergreen/wire"
 )
@@ -101,6 +103,7 @@ type service struct {
 	campaigns  *campaigns.Correlator
 	dataset    *dataset.Publisher // nil: nothing is published
 	updates    *updateService
+	pages      *dashboard.Dashboard
 	handler    http.Handler
 }
 
@@ -164,6 +167,8 @@ func (s *service) collect(mux *http.ServeMux, timing wire.Timing, dev string, re
 	s.aggregator = aggregate.New(aggregate.Config{
 		LogName: "local", Log: s.reports, Store: s.store, Timing: timing, Logger: log, Registerer: registry,
 		CutFile: filepath.Join(config.Data, "aggregate.cut"),
+		// Made after this, and before anything is aggregated.
+		Committed: func() { s.pages.Tell() },
 	})
 	s.campaigns = campaigns.New(campaigns.Config{
 		Source: s.store, Least: max(config.Campaigns.MinInstances, config.Privacy.MinInstances), Keep: config.Campaigns.Keep.Duration,
@@ -180,6 +185,8 @@ func (s *service) collect(mux *http.ServeMux, timing wire.Timing, dev string, re
 	cfg := dashboard.Config{
 		Store: s.store, Reports: s.reports, Timing: timing, Name: config.Name, Dev: dev, Logger: log,
 		Privacy: dashboard.Privacy(config.Privacy), Campaigns: s.campaigns,
+		Sender: func(r *http.Request) netip.Addr { return senders.Address(r, config.TrustedProxies) },
+		Limits: dashboard.Limits{PerSecond: config.Limits.Reading, Burst: int(20 * config.Limits.Reading)},
 	}
 	if config.has(roleUpdates) {
 		// Opened after this, and before anything is served.
@@ -192,7 +199,7 @@ func (s *service) collect(mux *http.ServeMux, timing wire.Timing, dev string, re
 			}
 		}
 	}
-	pages, err := dashboard.New(cfg)
+	s.pages, err = dashboard.New(cfg)
 	if err != nil {
 		return err
 	}
@@ -207,7 +214,7 @@ func (s *service) collect(mux *http.ServeMux, timing wire.Timing, dev string, re
 		mux.Handle("GET /dataset/", datasetFiles(c.Folder))
 	}
 	collector.Register(mux)
-	pages.Register(mux)
+	s.pages.Register(mux)
 	return nil
 }
 
@@ -283,6 +290,9 @@ func (s *service) Run(ctx context.Context, ln net.Listener) error {
 	}
 	if s.updates != nil {
 		server.RegisterOnShutdown(s.updates.End)
+	}
+	if s.pages != nil {
+		server.RegisterOnShutdown(s.pages.End)
 	}
 	serving := make(chan error, 1)
 	go func() { serving <- server.Serve(ln) }()

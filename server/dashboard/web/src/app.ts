@@ -1,14 +1,14 @@
-// Puts charts on the pages' figures and keeps what is seen up to date.
+// Puts charts on the pages' figures; live.ts keeps what is seen up to date.
 import { empty, type Answer } from "./answer";
 import type { Chart } from "./chart";
 import type { Kind, Spec } from "./spec";
+import { follow } from "./live";
 
 interface Figure extends HTMLElement {
   /** For tests: what is drawn. */
   shown?: () => { name: string; data: unknown }[];
 }
 
-const refreshEvery = 30_000;
 const drawn = new Map<Figure, Chart>();
 
 /** The drawing of charts is much larger than all else: it comes when it is needed. */
@@ -45,7 +45,8 @@ async function draw(f: Figure): Promise<void> {
   }
   if (f.dataset.drawn === "empty") f.classList.remove("tabular");
   let chart = drawn.get(f);
-  if (!chart) {
+  if (chart) chart.spec = specOf(f); // with the names of what is new
+  else {
     chart = new Chart(box, specOf(f));
     drawn.set(f, chart);
     f.shown = () => chart!.shown();
@@ -69,25 +70,8 @@ function withTable(f: Figure): void {
   };
 }
 
-/** Takes numbers, tables and charts' names from a fresh copy of the page. */
-async function refresh(): Promise<void> {
-  const response = await fetch(location.href);
-  if (!response.ok) throw new Error(`${response.status}`);
-  const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
-  for (const old of document.querySelectorAll<HTMLElement>("[data-live]")) {
-    const now = fresh.getElementById(old.id);
-    if (now && now.innerHTML !== old.innerHTML) old.replaceChildren(...[...now.childNodes].map((n) => document.importNode(n, true)));
-  }
-  await Promise.all([...figures()].filter((f) => f.dataset.drawn).map(draw));
-}
-
 function figures(): NodeListOf<Figure> {
   return document.querySelectorAll<Figure>("figure[data-chart]");
-}
-
-function say(text: string): void {
-  const live = document.getElementById("live");
-  if (live && live.textContent !== text) live.textContent = text;
 }
 
 function failed(f: Figure, err: unknown): void {
@@ -111,16 +95,4 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
   for (const c of drawn.values()) c.redraw();
 });
 
-let last = Date.now();
-async function tick(): Promise<void> {
-  if (document.hidden || Date.now() - last < refreshEvery - 500) return;
-  last = Date.now();
-  try {
-    await refresh();
-    say(`Updated at ${new Date().toISOString().slice(11, 19)}.`);
-  } catch {
-    say("The server can’t be reached; these numbers are not the newest.");
-  }
-}
-setInterval(() => void tick(), refreshEvery);
-document.addEventListener("visibilitychange", () => void tick());
+follow({ redraw: (f) => draw(f as Figure) });

@@ -28,7 +28,7 @@ export class Chart {
   private readonly instance: ECharts;
   private answer: Answer | undefined;
 
-  constructor(box: HTMLElement, private readonly spec: Spec) {
+  constructor(box: HTMLElement, public spec: Spec) {
     this.instance = init(box, null, { renderer: "svg" });
   }
 
