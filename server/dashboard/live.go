@@ -151,28 +151,34 @@ func (h *hub) enter(target, sender string) (w *openPage, leave func(), err error
 // rendition is w's page with all that generation g has, or later.
 func (h *hub) rendition(ctx context.Context, w *openPage, g uint64) (*rendition, error) {
 	for {
+		r, wait, err := h.try(ctx, w, g)
+		if r != nil || err != nil {
+			return r, err
+		}
 		select {
-		case h.turn <- struct{}{}:
+		case <-time.After(wait):
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
-		if r := w.last; r != nil && r.generation >= g {
-			<-h.turn
-			return r, nil
-		}
-		if wait := time.Until(w.next); wait > 0 {
-			<-h.turn
-			select {
-			case <-time.After(wait):
-			case <-ctx.Done():
-				return nil, ctx.Err()
-			}
-			continue
-		}
-		r, err := h.renew(ctx, w)
-		<-h.turn
-		return r, err
 	}
+}
+
+// try gives the rendition, or says how long to wait before another is made.
+func (h *hub) try(ctx context.Context, w *openPage, g uint64) (*rendition, time.Duration, error) {
+	select {
+	case h.turn <- struct{}{}:
+		defer func() { <-h.turn }()
+	case <-ctx.Done():
+		return nil, 0, ctx.Err()
+	}
+	if r := w.last; r != nil && r.generation >= g {
+		return r, 0, nil
+	}
+	if wait := time.Until(w.next); wait > 0 {
+		return nil, wait, nil
+	}
+	r, err := h.renew(ctx, w)
+	return r, 0, err
 }
 
 // renew makes w's next rendition. The caller has the turn.
@@ -226,7 +232,7 @@ func recorded(routes []route, on func(route) bool) *http.ServeMux {
 // ask answers a URL of the dashboard's own, as a reader would get it.
 func (d *Dashboard) ask(ctx context.Context, mux *http.ServeMux, target string) ([]byte, error) {
 	u, err := url.ParseRequestURI(target)
-	if err != nil || u.Host != "" || !strings.HasPrefix(target, "/") {
+	if err != nil || u.Host != "" || !strings.HasPrefix(target, "/") || strings.HasPrefix(target, "//") {
 		return nil, badParameter("page is %.80q: it should be a path such as /tls?range=24h.", target)
 	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, u.RequestURI(), nil)

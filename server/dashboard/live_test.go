@@ -129,7 +129,7 @@ func TestLive(t *testing.T) {
 	s := openStore(t)
 	plausible(t, s, now, 2*time.Hour)
 	srv := liveOn(t, dashboard.Config{Store: s, Reports: openLog(t)})
-	const path = "/traffic?range=1h"
+	const path = "/?range=1h"
 	page := parsed(t, srv.Config.Handler, path)
 	next, leave := srv.events(t, url.Values{"page": {path}, "version": {versionOf(t, page)}})
 	if c := changeOf(t, next); c.Version != versionOf(t, page) || len(c.Parts)+len(c.Charts) > 0 {
