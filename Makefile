@@ -44,7 +44,7 @@ check: ## format, vet, staticcheck, generated files, unit tests with -race
 e2e: web ## real Caddys, a real server, a real browser, kill -9 (the short form)
 	go test -count 1 -run TestMemoryUnderAttack .
 	go test -count 1 -run 'TestFalseAlarms|TestPower' ./updater/watch
-	go test -tags e2e -count 1 -timeout 50m -v ./server/... ./bridge/... -run 'TestE2E|TestBrowser' | grep --line-buffered -v -e '^testing: warning: no tests to run' -e 'no test files' -e 'no tests to run' -e '^PASS$$'
+	go test -tags e2e -count 1 -timeout 50m -v ./server/... ./bridge/... -run 'TestE2E|TestBrowser' | grep --line-buffered -v -e '^testing: warning: no tests to run' -e 'no test files' -e 'no tests to run' -e '^PASS$$' | .ci/failures
 
 .PHONY: chaos
 chaos: ## 50 kills of the server and of Caddy under load, and of the server while it signs
