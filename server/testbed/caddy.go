@@ -243,10 +243,33 @@ func (c *Caddy) Stop() error {
 	}
 }
 
-// Kill ends the process at once, as a crash does.
+// Kill ends the process at once, as a crash does, and waits until it writes nothing more.
 func (c *Caddy) Kill() {
 	_ = c.cmd.Process.Kill()
 	<-c.done
+	if c.pid == c.cmd.Process.Pid {
+		return
+	}
+	// What the command ran ends with it, but a moment later, and is nobody's
+	// child to wait for.
+	_ = c.Signal(syscall.SIGKILL)
+	for range 1000 {
+		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", c.pid))
+		if err != nil || len(threads) == 0 || len(threads) == 1 && isZombie(threads[0]) {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// isZombie tells of a file /proc/…/stat whether the process has ended.
+func isZombie(stat string) bool {
+	b, err := os.ReadFile(stat)
+	if err != nil {
+		return true
+	}
+	f := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
+	return len(f) > 0 && f[0] == "Z"
 }
 
 // Log is all that the process wrote.
