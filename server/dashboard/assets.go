@@ -13,7 +13,7 @@ import (
 	"strings"
 )
 
-//go:embed templates assets/dist openapi.json
+//go:embed templates assets/dist assets/vendor examples openapi.json
 var embedded embed.FS
 
 // assets are the templates and the files that pages load. In development they

@@ -31,6 +31,7 @@ package dashboard
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"iter"
 	"log/slog"
 	"net/http"
@@ -74,6 +75,9 @@ type Config struct {
 	// Handouts gives how many executables were handed out on each day since one;
 	// nil means that this server hands none out.
 	Handouts func(ctx context.Context, since time.Time) ([]HandoutDay, error)
+	// DataSet is the folder of the open data set, as it is served below
+	// /dataset/; nil means that none is published.
+	DataSet fs.FS
 	// Builds says that this server has a page to build Caddys, at /build.
 	Builds bool
 	// Simulated says that numbers are made up by package fleet, in part or as a
@@ -169,6 +173,9 @@ type route struct {
 
 func (d *Dashboard) table() []route {
 	routes := []route{
+		{path: "/data", handle: d.dataPage},
+		{path: "/data/sql", handle: d.sqlPage},
+		{path: "/data/engine/{name}", handle: d.engine},
 		{path: "/{$}", live: true, handle: d.overview},
 		{path: "/instance/{id}", live: true, private: true, handle: d.instancePage},
 		{path: "/dictionary", handle: d.dictionary},

@@ -22,6 +22,7 @@ type page struct {
 	Private    bool
 	Live       bool // worth refreshing
 	Script     bool
+	Style      string // of this page, beside style.css
 	Ranges     []rangeLink
 	Frame      *frameView // to filter and compare; nil where there is nothing to
 	Pages      []navLink  // the navigation

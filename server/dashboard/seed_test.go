@@ -72,7 +72,7 @@ func (ro rollup) observe(at time.Time, m wire.MetricID, d wire.Dims, n uint64, m
 		for i, c := range buckets {
 			r.Buckets[i] += c
 		}
-		r.Reports++
+		r.Reports += 200
 	}
 }
 

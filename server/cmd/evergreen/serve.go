@@ -199,10 +199,6 @@ func (s *service) collect(mux *http.ServeMux, timing wire.Timing, dev string, re
 			}
 		}
 	}
-	s.pages, err = dashboard.New(cfg)
-	if err != nil {
-		return err
-	}
 	if config.Dataset.Publish {
 		c, err := datasetConfig(config, timing, s.store, log)
 		if err != nil {
@@ -212,6 +208,11 @@ func (s *service) collect(mux *http.ServeMux, timing wire.Timing, dev string, re
 			return err
 		}
 		mux.Handle("GET /dataset/", datasetFiles(c.Folder))
+		cfg.DataSet = os.DirFS(c.Folder)
+	}
+	s.pages, err = dashboard.New(cfg)
+	if err != nil {
+		return err
 	}
 	collector.Register(mux)
 	s.pages.Register(mux)

@@ -64,3 +64,5 @@ await build({
   mainFields: ["module", "main"],
   plugins: [made],
 });
+
+await import("./build-sql.mjs");
