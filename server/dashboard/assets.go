@@ -61,6 +61,7 @@ func (a *assets) load() error {
 			}
 			return "/assets/" + name + "?v=" + f.version(), nil
 		},
+		"code": func(id, title, text string) code { return code{id, title, text} },
 	}).ParseFS(a.fsys, "templates/*.html")
 	return err
 }

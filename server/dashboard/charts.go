@@ -62,6 +62,7 @@ type chart struct {
 	// and on an instance's own page, too.
 	Overview, Own bool
 	Wide          bool // takes a whole row
+	Long          bool // its table is not cut short
 	// None says what it means that nothing was counted, where that is to be expected.
 	None string
 }
@@ -153,7 +154,13 @@ func (c *chart) rowWord(a question) string {
 }
 
 // Canvas reports whether a script draws the chart.
-func (c *chart) Canvas() bool { return c.overTime() || c.Form == columns }
+func (c *chart) Canvas() bool {
+	switch c.Form {
+	case rank, matrix, split, likely:
+		return false
+	}
+	return true
+}
 
 // overTime reports whether the chart's first axis is time.
 func (c *chart) overTime() bool {

@@ -97,6 +97,7 @@ type Dashboard struct {
 	assets    *assets
 	routes    []route
 	answers   cache[*Answer]
+	choices   cache[[]filterChoices]
 	instances cache[*instanceSource]
 	live      *hub
 	rates     *senders.Rates // nil: nobody is limited
@@ -134,6 +135,7 @@ func New(cfg Config) (*Dashboard, error) {
 		cfg:       cfg,
 		assets:    a,
 		answers:   cache[*Answer]{ttl: answerTTL, stale: answerStale, max: 512, now: cfg.Now},
+		choices:   cache[[]filterChoices]{ttl: choicesTTL, stale: choicesStale, max: 1, now: cfg.Now},
 		instances: cache[*instanceSource]{ttl: instanceTTL, max: 8, now: cfg.Now},
 	}
 	d.rates, d.connections = newLimits(cfg.Limits), senders.NewRates(1, 1, 1)
@@ -178,6 +180,7 @@ func (d *Dashboard) table() []route {
 		{path: "/data/engine/{name}", handle: d.engine},
 		{path: "/{$}", live: true, handle: d.overview},
 		{path: "/instance/{id}", live: true, private: true, handle: d.instancePage},
+		{path: "/chart/{id}", live: true, handle: d.chartPage},
 		{path: "/dictionary", handle: d.dictionary},
 		{path: "/questions", handle: d.questionsPage},
 		{path: "/privacy", handle: d.privacyPage},
@@ -185,6 +188,9 @@ func (d *Dashboard) table() []route {
 		{path: "/live", api: true, stream: true, handle: d.liveEvents},
 		{path: "/api/v1/metrics", api: true, handle: d.apiMetrics},
 		{path: "/api/v1/query", api: true, handle: d.apiQuery},
+		{path: "/api/v1/query.csv", api: true, handle: d.apiQueryCSV},
+		{path: "/api/v1/quantiles.csv", api: true, handle: d.apiQuantilesCSV},
+		{path: "/api/v1/interception.csv", api: true, handle: d.apiInterceptionCSV},
 		{path: "/api/v1/quantiles", api: true, handle: d.apiQuantiles},
 		{path: "/api/v1/instances", api: true, handle: d.apiInstances},
 		{path: "/api/v1/new", api: true, handle: d.apiNew},
@@ -200,7 +206,8 @@ func (d *Dashboard) table() []route {
 		routes = append(routes, route{path: "/releases", handle: d.releasesPage}, route{path: "/advisories", handle: d.advisoriesPage})
 	}
 	for _, v := range derivations {
-		routes = append(routes, route{path: "/api/v1" + v.path, api: true, handle: d.apiDerived(v)})
+		routes = append(routes, route{path: "/api/v1" + v.path, api: true, handle: d.apiDerived(v)},
+			route{path: "/api/v1" + v.path + ".csv", api: true, handle: d.apiDerivedCSV(v)})
 	}
 	for _, t := range topics {
 		routes = append(routes, route{path: t.Path, live: true, handle: d.topic(t)})
@@ -222,7 +229,7 @@ func (d *Dashboard) Register(mux *http.ServeMux) {
 // contentSecurityPolicy allows what the pages need: their own files. Charts
 // style elements through the CSSOM, which a policy does not govern.
 const contentSecurityPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; " +
-	"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+	"connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 
 func (d *Dashboard) serve(rt route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -444,7 +444,7 @@ func TestHeaders(t *testing.T) {
 	for _, path := range []string{"/", "/dictionary", "/privacy", "/nowhere", "/api/v1/metrics", "/api/v1/query?metric=http.requests", "/api/v1/query", "/assets/app.js", "/assets/style.css", "/assets/icon.svg"} {
 		hd := get(t, h, path).Header()
 		for name, want := range map[string]string{
-			"Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+			"Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
 			"X-Content-Type-Options":  "nosniff",
 			"Referrer-Policy":         "no-referrer",
 			"Set-Cookie":              "",

@@ -34,9 +34,9 @@ func Derived(href string) bool {
 	return derived(path) != nil
 }
 
-// ByFacet are the counters that a chart shows by a facet.
+// ByFacet are the counters that a chart shows by a facet, and two to filter by it.
 func ByFacet(f wire.Facet) map[wire.MetricID]bool {
-	ids := map[wire.MetricID]bool{}
+	ids := map[wire.MetricID]bool{wire.HTTPRequestsMethod: true, wire.TLSConnections: true}
 	for _, c := range charts {
 		if c.Form == likely && f == wire.Country || strings.Contains(c.Ask, "facet="+f.String()+"&") {
 			for _, id := range []wire.MetricID{c.Metric, c.Base} {
@@ -61,3 +61,12 @@ func (d *Dashboard) Open() (readers, pages int) {
 
 // MaxSenderReaders is how many connections a sender may have.
 const MaxSenderReaders = maxSenderReaders
+
+// Charts are the ids of all charts.
+func Charts() []string {
+	var ids []string
+	for _, c := range charts {
+		ids = append(ids, c.ID)
+	}
+	return ids
+}

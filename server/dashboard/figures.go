@@ -1,7 +1,6 @@
 package dashboard
 
 import (
-	"encoding/json"
 	"fmt"
 	"html/template"
 	"slices"
@@ -15,11 +14,9 @@ import (
 // A figure is a chart with its answer, ready for a template.
 type figure struct {
 	chart
-	Href   string // of the chart's data, in the API
-	Names  string // JSON: values that people see by another name
-	Order  string // JSON: the order of series, as vocabularies have it
-	names  map[string]string
-	order  []string
+	Href   string            // of the chart's data, in the API
+	names  map[string]string // of series: those that people see by another name
+	order  []string          // of series, as vocabularies have it
 	Head   []string
 	Rows   []figureRow
 	Legend []legendItem // of a split: its columns
@@ -28,6 +25,7 @@ type figure struct {
 	Reason string       // why it is empty
 	Empty  bool
 	Answer *Answer
+	surroundings
 }
 
 // A legendItem names the colour of a column, by its class.
@@ -47,24 +45,25 @@ type figureRow struct {
 type figurePart struct{ Class, From, Width, Text string }
 
 // maxTimes is how many periods a page's table shows; the data has all.
-const maxTimes = 24
+const (
+	maxTimes     = 24
+	maxLongTimes = 400 // of a chart's own page
+)
 
 // newFigure makes a chart's figure. base answers the chart's base, if it has one.
 func newFigure(c chart, href string, a question, ans, base *Answer) (*figure, error) {
 	f := &figure{chart: c, Href: href, Answer: ans, Empty: len(ans.Rows) == 0}
-	if err := f.name(a); err != nil {
-		return nil, err
-	}
+	f.name(a)
 	switch {
 	case c.overTime():
 		f.times(a)
-	case c.Form == split:
+	case c.Form == split, c.Form == heat && c.Whole == "" && base == nil:
 		f.split(a)
 	case c.Form == likely:
 		if err := f.estimates(a); err != nil {
 			return nil, err
 		}
-	case c.Form == matrix:
+	case c.Form == matrix, c.Form == heat:
 		f.matrix(a, base)
 	case a.quantiles != nil:
 		f.quantiles(a)
@@ -89,27 +88,20 @@ func (f *figure) reason() string {
 }
 
 // name prepares what the script needs to call series as the tables do.
-func (f *figure) name(a question) error {
+func (f *figure) name(a question) {
 	names := map[string]string{}
 	for _, r := range f.Answer.Rows {
 		if len(r.Group) > 0 {
 			names[seriesKey(a.words(), r.Group)] = title(a.words(), r, a.facet)
 		}
 	}
-	b, err := json.Marshal(names)
-	if err != nil {
-		return err
-	}
-	f.Names = string(b)
 	order := []string{}
 	if len(a.byDims) == 1 && !a.byValue && !a.byLabel {
 		if vs := a.metric.Dims[a.byDims[0]].Values; len(vs) <= 16 {
 			order = append(slices.Clone(vs[1:]), vs[0])
 		}
 	}
-	b, err = json.Marshal(order)
-	f.Order, f.names, f.order = string(b), names, order
-	return err
+	f.names, f.order = names, order
 }
 
 // seriesKey is how the script tells groups apart.
@@ -205,7 +197,11 @@ func (f *figure) times(a question) {
 		}
 	}
 	f.Head = append(f.Head, titles...)
-	shown := at[max(0, len(at)-maxTimes):]
+	most := maxTimes
+	if f.Long {
+		most = maxLongTimes
+	}
+	shown := at[max(0, len(at)-most):]
 	if n := len(at) - len(shown); n > 0 {
 		f.More = fmt.Sprintf("The newest %d of %d periods; the data has all.", len(shown), len(at))
 	}

@@ -116,6 +116,17 @@ type sectionView struct {
 // figuresFor asks the questions of those charts that on says, several at once.
 func (d *Dashboard) figuresFor(ctx context.Context, on func(chart) bool, href func(chart) string,
 	ask func(context.Context, chart, question) (*Answer, error)) ([]sectionView, error) {
+	return d.figures(ctx, on, asking{href: href, ask: ask})
+}
+
+// An asking is how charts are asked for.
+type asking struct {
+	href  func(chart) string
+	ask   func(context.Context, chart, question) (*Answer, error)
+	frame *framing // nil where figures have nothing around them
+}
+
+func (d *Dashboard) figures(ctx context.Context, on func(chart) bool, how asking) ([]sectionView, error) {
 	var wanted []chart
 	for _, c := range charts {
 		if on(c) {
@@ -123,19 +134,8 @@ func (d *Dashboard) figuresFor(ctx context.Context, on func(chart) bool, href fu
 		}
 	}
 	figures := make([]*figure, len(wanted))
-	err := each(ctx, len(wanted), func(ctx context.Context, i int) error {
-		c := wanted[i]
-		a, ans, err := d.chartAnswer(ctx, c, href, ask)
-		if err != nil {
-			return err
-		}
-		var base *Answer
-		if c.Base != 0 {
-			if _, base, err = d.chartAnswer(ctx, c.base(a), href, ask); err != nil {
-				return err
-			}
-		}
-		figures[i], err = newFigure(c, href(c), a, ans, base)
+	err := each(ctx, len(wanted), func(ctx context.Context, i int) (err error) {
+		figures[i], err = d.figure(ctx, wanted[i], how)
 		return err
 	})
 	if err != nil {
@@ -154,6 +154,25 @@ func (d *Dashboard) figuresFor(ctx context.Context, on func(chart) bool, href fu
 		}
 	}
 	return views, nil
+}
+
+// figure asks c's question.
+func (d *Dashboard) figure(ctx context.Context, c chart, how asking) (*figure, error) {
+	a, ans, err := d.chartAnswer(ctx, c, how.href, how.ask)
+	if err != nil {
+		return nil, err
+	}
+	var base *Answer
+	if c.Base != 0 {
+		if _, base, err = d.chartAnswer(ctx, c.base(a), how.href, how.ask); err != nil {
+			return nil, err
+		}
+	}
+	f, err := newFigure(c, how.href(c), a, ans, base)
+	if err != nil || how.frame == nil {
+		return f, err
+	}
+	return f, how.frame.surround(ctx, f, a, how.ask)
 }
 
 // foldEmpty replaces figures that have nothing by their titles: one instance
@@ -228,11 +247,23 @@ func (d *Dashboard) pageSpan(r *http.Request) (s span, at url.Values, err error)
 
 // publicFigures are those figures of the store's sums that on says.
 func (d *Dashboard) publicFigures(ctx context.Context, at url.Values, on func(chart) bool) ([]sectionView, error) {
-	return d.figuresFor(ctx, on,
-		func(c chart) string { return c.path("/api/v1", at) },
-		func(ctx context.Context, _ chart, a question) (*Answer, error) {
+	how, err := d.public(ctx, at)
+	if err != nil {
+		return nil, err
+	}
+	return d.figures(ctx, on, how)
+}
+
+// public asks the store.
+func (d *Dashboard) public(ctx context.Context, at url.Values) (asking, error) {
+	fr, err := d.framing(ctx, at)
+	return asking{
+		href: func(c chart) string { return c.path("/api/v1", at) },
+		ask: func(ctx context.Context, _ chart, a question) (*Answer, error) {
 			return d.answer(ctx, d.cfg.Store, "", a)
-		})
+		},
+		frame: fr,
+	}, err
 }
 
 func (d *Dashboard) overview(w http.ResponseWriter, r *http.Request) error {
@@ -262,7 +293,12 @@ func (d *Dashboard) overview(w http.ResponseWriter, r *http.Request) error {
 	for _, it := range news.Items[:min(len(news.Items), maxNews)] {
 		body.News = append(body.News, newsLine{it.of, it.title, whole(it.Count)})
 	}
+	frame, err := d.frameView(r.Context(), "/", at)
+	if err != nil {
+		return err
+	}
 	return d.render(w, r, "overview.html", page{
+		Frame: frame,
 		Title: "Now", Path: "/", Live: true, Script: true, Ranges: switchTo("/", s, frameOf(at)), Body: body,
 	}, http.StatusOK)
 }
@@ -304,7 +340,12 @@ func (d *Dashboard) topic(t topic) handler {
 		if err != nil {
 			return err
 		}
+		frame, err := d.frameView(r.Context(), t.Path, at)
+		if err != nil {
+			return err
+		}
 		return d.render(w, r, "topic.html", page{
+			Frame: frame,
 			Title: t.Title, Path: t.Path, Live: true, Script: true, Ranges: switchTo(t.Path, s, frameOf(at)), Body: body,
 		}, http.StatusOK)
 	}

@@ -1,7 +1,8 @@
 // Puts charts on the pages' figures; live.ts keeps what is seen up to date.
-import { empty, type Answer } from "./answer";
+import { empty, type Annotation, type Answer } from "./answer";
 import type { Chart } from "./chart";
-import type { Kind, Spec } from "./spec";
+import "./frame";
+import type { Spec } from "./spec";
 import { follow } from "./live";
 
 interface Figure extends HTMLElement {
@@ -19,25 +20,25 @@ function loaded(): Promise<typeof import("./chart")> {
 }
 
 function specOf(f: Figure): Spec {
-  return {
-    id: f.id.replace(/^chart-/, ""),
-    kind: f.dataset.kind as Kind,
-    title: f.querySelector("h3")?.textContent ?? "",
-    unit: f.dataset.unit ?? "",
-    names: JSON.parse(f.dataset.names ?? "{}") as Record<string, string>,
-    order: JSON.parse(f.dataset.order ?? "[]") as string[],
-    mean: f.dataset.mean !== undefined,
-    whole: f.dataset.whole,
-  };
+  return JSON.parse(f.dataset.spec ?? "{}") as Spec;
+}
+
+async function json<T>(href: string): Promise<T> {
+  const response = await fetch(href, { headers: { Accept: "application/json" } });
+  if (!response.ok) throw new Error(`${href}: ${response.status}`);
+  return (await response.json()) as T;
 }
 
 async function draw(f: Figure): Promise<void> {
   const box = f.querySelector<HTMLElement>(".canvas");
   const href = f.dataset.chart;
   if (!box || !href) return;
-  const [{ Chart }, response] = await Promise.all([loaded(), fetch(href, { headers: { Accept: "application/json" } })]);
-  if (!response.ok) throw new Error(`${href}: ${response.status}`);
-  const answer = (await response.json()) as Answer;
+  const { before, notes } = f.dataset;
+  const [{ Chart }, answer, was, happened] = await Promise.all([
+    loaded(), json<Answer>(href), before ? json<Answer>(before) : undefined, notes ? annotations(notes) : [],
+  ]);
+  if (was && !empty(was)) answer.before = was;
+  answer.annotations = happened;
   if (empty(answer)) {
     f.classList.add("tabular"); // which says that there is nothing
     f.dataset.drawn = "empty";
@@ -55,6 +56,20 @@ async function draw(f: Figure): Promise<void> {
   }
   await chart.draw(answer);
   f.dataset.drawn = "yes";
+}
+
+const asked = new Map<string, Promise<Annotation[]>>();
+
+/** What happened in a page's time, which all of its charts have in common. Charts do without if need be. */
+function annotations(href: string): Promise<Annotation[]> {
+  let known = asked.get(href);
+  if (!known) {
+    known = json<{ annotations: Annotation[] }>(href).then((a) => a.annotations).catch(() => []);
+    asked.clear(); // one page, one time
+    asked.set(href, known);
+    setTimeout(() => asked.delete(href), 10_000);
+  }
+  return known;
 }
 
 /** The button that shows a chart's table in its place. */
