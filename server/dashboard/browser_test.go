@@ -3,6 +3,7 @@
 package dashboard_test
 
 import (
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
@@ -12,20 +13,22 @@ import (
 	"time"
 
 	"github.com/caddy-evergreen/evergreen/server/dashboard"
+	"github.com/caddy-evergreen/evergreen/server/store"
 	"github.com/caddy-evergreen/evergreen/wire"
 )
 
-// TestBrowser has a real browser go through every page, one area
+// TestBrowser has real browsers go through every page, one area
 // (web/test/areas) after the other. EVERGREEN_SCREENSHOTS names a folder that
-// keeps what it saw.
+// keeps what they saw.
 func TestBrowser(t *testing.T) {
 	s, l := openStore(t), openLog(t)
 	plausible(t, s, now, 50*time.Hour)
 	for i := range uint64(30) {
 		appendReport(t, l, report(i+1, now.Add(-time.Duration(31-i)*30*time.Minute).Truncate(30*time.Minute), 6))
 	}
-	srv := httptest.NewServer(serve(t, dashboard.Config{Store: s, Reports: l}))
-	defer srv.Close()
+	srv := liveOn(t, dashboard.Config{Store: s, Reports: l})
+	more := httptest.NewServer(counting(t, srv, s))
+	defer more.Close()
 	out := os.Getenv("EVERGREEN_SCREENSHOTS")
 	if out == "" {
 		out = t.TempDir()
@@ -39,11 +42,38 @@ func TestBrowser(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			cmd := exec.Command("node", "test/browser.mjs", srv.URL, out, name, wire.Link(ownKey, now.Add(time.Hour)))
 			cmd.Dir = "web"
+			cmd.Env = append(os.Environ(), "EVERGREEN_MORE="+more.URL)
 			b, err := cmd.CombinedOutput()
 			t.Logf("%s", b)
 			if err != nil {
-				t.Fatalf("%v: needs node, chromium, firefox and `npm ci` in server/dashboard/web (`make web`)", err)
+				t.Fatalf("%v: needs node, chromium, firefox-esr and `npm ci` in server/dashboard/web (`make web`)", err)
 			}
 		})
 	}
+}
+
+// counting has, with each POST, another 1,000 requests counted in the window
+// that is open, and pages told of it, as a collector would.
+func counting(t *testing.T, srv liveServer, s store.Store) http.Handler {
+	from := store.Position(1)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodPost {
+			http.Error(w, "POST it", http.StatusMethodNotAllowed)
+			return
+		}
+		ro := rollup{}
+		ro.count(now, wire.HTTPRequests, dims(wire.HTTPRequests, "http/2"), 1_000, 100)
+		b := store.Batch{Log: "test", From: from, To: from + 1}
+		for _, row := range ro {
+			b.Rows = append(b.Rows, *row)
+		}
+		sortRows(b.Rows)
+		if err := s.Commit(r.Context(), b); err != nil {
+			t.Error(err)
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		from = b.To
+		srv.Tell()
+	})
 }
