@@ -55,7 +55,10 @@ func position(ctx context.Context, db querier, log string) (store.Position, erro
 }
 
 // Commit implements store.Store.
-func (s *Store) Commit(ctx context.Context, b store.Batch) error {
+func (s *Store) Commit(ctx context.Context, b store.Batch) error { return s.add(ctx, b, fresh) }
+
+// add commits a batch whose rows are of a level of compaction.
+func (s *Store) add(ctx context.Context, b store.Batch, level uint8) error {
 	if err := check(b); err != nil {
 		return fmt.Errorf("committing a batch of log %q: %w", b.Log, err)
 	}
@@ -64,7 +67,7 @@ func (s *Store) Commit(ctx context.Context, b store.Batch) error {
 	}
 	defer s.writing.give()
 	err := s.with(func(db *sql.DB) error {
-		return transact(ctx, db, func(conn *sql.Conn) error { return commit(ctx, conn, b) })
+		return transact(ctx, db, func(conn *sql.Conn) error { return commit(ctx, conn, b, level) })
 	})
 	if err != nil {
 		return fmt.Errorf("committing log %q from %d to %d: %w", b.Log, b.From, b.To, err)
@@ -99,7 +102,7 @@ func check(b store.Batch) error {
 	return nil
 }
 
-func commit(ctx context.Context, conn *sql.Conn, b store.Batch) error {
+func commit(ctx context.Context, conn *sql.Conn, b store.Batch, level uint8) error {
 	at, err := position(ctx, conn, b.Log)
 	if err != nil {
 		return err
@@ -109,7 +112,7 @@ func commit(ctx context.Context, conn *sql.Conn, b store.Batch) error {
 	}
 	err = conn.Raw(func(c any) error {
 		for g, t := range tables {
-			if err := appendRows(ctx, c.(sqldriver.Conn), t, store.Grain(g), b.Rows); err != nil {
+			if err := appendRows(ctx, c.(sqldriver.Conn), t, store.Grain(g), b.Rows, level); err != nil {
 				return fmt.Errorf("appending to %s: %w", t, err)
 			}
 		}
@@ -143,7 +146,7 @@ const checkEvery = 4096
 
 // appendRows appends those of rows that have grain g. Rows are sorted by grain
 // first, but that is not relied upon.
-func appendRows(ctx context.Context, conn sqldriver.Conn, table string, g store.Grain, rows []store.Row) error {
+func appendRows(ctx context.Context, conn sqldriver.Conn, table string, g store.Grain, rows []store.Row, level uint8) error {
 	var a *driver.Appender
 	for i := range rows {
 		r := &rows[i]
@@ -169,7 +172,7 @@ func appendRows(ctx context.Context, conn sqldriver.Conn, table string, g store.
 		// Strings go as bytes: the driver cuts a string at its first NUL.
 		err := a.AppendRow(r.Start, uint16(r.Metric), uint8(r.Facet), []byte(r.Value),
 			r.Dims[0], r.Dims[1], r.Dims[2], r.Dims[3], r.Dims[4], []byte(r.Label),
-			saturate(r.Count), saturate(r.Sum), int64(r.Reports), saturate(r.Top), buckets, registers, uint8(fresh))
+			saturate(r.Count), saturate(r.Sum), int64(r.Reports), saturate(r.Top), buckets, registers, level)
 		if err != nil {
 			return errors.Join(err, a.Close())
 		}
