@@ -18,12 +18,12 @@ import (
 
 // A Reporter makes the reports of one instance, in order.
 type Reporter struct {
-	f         *Fleet
-	in        *instance
-	key       ed25519.PrivateKey
-	number    uint64
-	at        time.Time // start of the next report's first window
-	zip       *zstd.Encoder
+	f      *Fleet
+	in     *instance
+	key    ed25519.PrivateKey
+	number uint64
+	at     time.Time // start of the next report's first window
+	zip    *zstd.Encoder
 }
 
 // A Signed is a report as it is sent.

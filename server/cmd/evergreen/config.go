@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -36,6 +37,10 @@ type Config struct {
 	ReportEvery Duration `json:"report_every"`
 	// Retired tells every instance to stop reporting for good.
 	Retired bool `json:"retired"`
+	// Simulated says that what is reported is made up, as by `evergreen bench
+	// fleet`: every page and the data set say so; false. A data folder with a
+	// file SIMULATED is.
+	Simulated bool `json:"simulated"`
 	// Log is the format of the log: "text" or "json"; "text".
 	Log       string    `json:"log"`
 	Limits    Limits    `json:"limits"`
@@ -59,6 +64,24 @@ const (
 )
 
 var roles = []string{roleCollect, roleDashboard, roleUpdates, roleBuild}
+
+// storeFile is the store's, in the data folder.
+const storeFile = "evergreen.duckdb"
+
+// simulated tells whether what is in the data folder is made up.
+func (c *Config) simulated() (bool, error) {
+	if c.Simulated {
+		return true, nil
+	}
+	_, err := os.Stat(filepath.Join(c.Data, simulatedFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("looking whether the data folder is simulated: %w", err)
+	}
+	return true, nil
+}
 
 func (c *Config) has(role string) bool { return slices.Contains(c.Roles, role) }
 

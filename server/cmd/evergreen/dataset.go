@@ -134,7 +134,7 @@ func buildDataset(ctx context.Context, file, data string, again bool, why string
 	if _, err := os.Stat(config.Data); err != nil {
 		return fmt.Errorf("there is no data folder: %w (name the service's with --data or --config)", err)
 	}
-	store, err := duckdb.Open(filepath.Join(config.Data, "evergreen.duckdb"), duckdb.Options{Memory: config.Store.MemoryMiB << 20, Threads: config.Store.Threads})
+	store, err := duckdb.Open(filepath.Join(config.Data, storeFile), duckdb.Options{Memory: config.Store.MemoryMiB << 20, Threads: config.Store.Threads})
 	if err != nil {
 		return fmt.Errorf("%w (is `evergreen serve` running? It publishes by itself)", err)
 	}
@@ -180,7 +180,12 @@ func datasetConfig(config Config, timing wire.Timing, store dataset.Source, log 
 	if rule.MaxShare == 0 {
 		rule.MaxShare = 1
 	}
+	simulated, err := config.simulated()
+	if err != nil {
+		return dataset.Config{}, err
+	}
 	return dataset.Config{
+		Simulated: simulated,
 		Store: store, Folder: filepath.Join(config.Data, "dataset", "public"), State: filepath.Join(config.Data, "dataset", "state"),
 		Key: key, Rule: rule, Window: timing.Window, Delay: config.Dataset.Delay.Duration,
 		Name: config.Name, Service: config.Updates.URL, Licence: config.Dataset.Licence, Attribution: config.Dataset.Attribution, Logger: log,

@@ -38,6 +38,7 @@ func commands() []command {
 		{"release", "say how much a version matters", releaseCommand},
 		{"advisory", "show known vulnerabilities, and rate them", advisoryCommand},
 		{"keys", "make and change the keys that updates are signed with", keysCommand},
+		{"bench", "make up a fleet of instances; measure how fast pages are", bench},
 		{"version", "print the version", version},
 	}
 }

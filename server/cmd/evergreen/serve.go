@@ -158,7 +158,7 @@ func (s *service) collect(mux *http.ServeMux, timing wire.Timing, dev string, re
 	if err != nil {
 		return err
 	}
-	s.store, err = duckdb.Open(filepath.Join(config.Data, "evergreen.duckdb"), duckdb.Options{
+	s.store, err = duckdb.Open(filepath.Join(config.Data, storeFile), duckdb.Options{
 		Memory: config.Store.MemoryMiB << 20, Threads: config.Store.Threads,
 	})
 	if err != nil {
@@ -182,8 +182,12 @@ func (s *service) collect(mux *http.ServeMux, timing wire.Timing, dev string, re
 	if err != nil {
 		return err
 	}
+	simulated, err := config.simulated()
+	if err != nil {
+		return err
+	}
 	cfg := dashboard.Config{
-		Store: s.store, Reports: s.reports, Timing: timing, Name: config.Name, Dev: dev, Logger: log,
+		Simulated: simulated, Store: s.store, Reports: s.reports, Timing: timing, Name: config.Name, Dev: dev, Logger: log,
 		Privacy: dashboard.Privacy(config.Privacy), Campaigns: s.campaigns,
 		Sender: func(r *http.Request) netip.Addr { return senders.Address(r, config.TrustedProxies) },
 		Limits: dashboard.Limits{PerSecond: config.Limits.Reading, Burst: int(20 * config.Limits.Reading)},
