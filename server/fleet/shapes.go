@@ -27,7 +27,7 @@ type design struct {
 }
 
 const (
-	families   = "chromium=46, safari=17, firefox=9, bot=8, search-bot=6, app=4, curl=3, go=2.5, python=2, tool=1, none=1, unknown=0.7"
+	families   = "chromium=46, safari=17, firefox=9, bot=8, search-bot=6, app=4, curl=3, go=2.5"
 	suites13   = "TLS_AES_128_GCM_SHA256=78, TLS_AES_256_GCM_SHA384=15, TLS_CHACHA20_POLY1305_SHA256=7"
 	suites12   = "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256=5, TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384=2, TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256=2, TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256=1"
 	protocols  = "http/2=58, http/3=24, http/1.1=17, http/1.0=1"

@@ -139,7 +139,7 @@ func (f *Fleet) Incidents(from, to time.Time) []store.Incident {
 	for i := range f.pop {
 		in := &f.pop[i]
 		rng := rand.New(rand.NewPCG(in.seed, uint64(from.Unix())))
-		for range int(rng.ExpFloat64() * hours / 24 * 0.008) {
+		for range poisson(rng, hours/24*0.008) {
 			start := from.Unix() + rng.Int64N(max(int64(hours*3600)-3600, 1))
 			if !in.alive(start / 3600) {
 				continue

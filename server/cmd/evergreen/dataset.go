@@ -186,7 +186,7 @@ func datasetConfig(config Config, timing wire.Timing, store dataset.Source, log 
 	}
 	return dataset.Config{
 		Simulated: simulated,
-		Store: store, Folder: filepath.Join(config.Data, "dataset", "public"), State: filepath.Join(config.Data, "dataset", "state"),
+		Store:     store, Folder: filepath.Join(config.Data, "dataset", "public"), State: filepath.Join(config.Data, "dataset", "state"),
 		Key: key, Rule: rule, Window: timing.Window, Delay: config.Dataset.Delay.Duration,
 		Name: config.Name, Service: config.Updates.URL, Licence: config.Dataset.Licence, Attribution: config.Dataset.Attribution, Logger: log,
 	}, nil
