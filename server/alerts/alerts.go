@@ -123,7 +123,7 @@ const PublicID = "public"
 
 // Limits of what is kept.
 const (
-	maxWatches     = 8   // of a subscription
+	maxWatches     = 12  // of a subscription
 	maxOfInstance  = 10  // subscriptions
 	maxOfURL       = 5   // subscriptions
 	maxOfHost      = 500 // subscriptions

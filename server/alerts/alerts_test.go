@@ -448,7 +448,7 @@ func TestRefused(t *testing.T) {
 	for _, body := range []string{
 		``, `{}`, `{"watches":[]}`, `{"watches":[{"query":"x"}],"extra":1}`, `{"watches":[{"query":"x","measure":"y"}]}`,
 		`{"watches":[{"query":"x"}]}{}`, `{"name":"a\nb","watches":[{"query":"x"}]}`,
-		`{"watches":[` + strings.TrimSuffix(strings.Repeat(`{"query":"x"},`, 9), ",") + `]}`,
+		`{"watches":[` + strings.TrimSuffix(strings.Repeat(`{"query":"x"},`, 13), ",") + `]}`,
 	} {
 		if code := ask(t, h, "POST", alerts.PathAlerts, body, nil); code != http.StatusUnprocessableEntity {
 			t.Errorf("%s: %d", body, code)

@@ -79,8 +79,8 @@ func (s *Service) show(w http.ResponseWriter, r *http.Request, id string) error 
 }
 
 func (s *Service) create(w http.ResponseWriter, r *http.Request) error {
-	if wait := s.cfg.Limit(r); wait > 0 {
-		return Limited(wait)
+	if err := s.Allow(r); err != nil {
+		return err
 	}
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
@@ -105,8 +105,12 @@ type limited struct {
 	wait time.Duration
 }
 
-// Limited is the error of who has to wait.
-func Limited(wait time.Duration) error {
+// Allow takes one new subscription from the share of a request's sender, or refuses.
+func (s *Service) Allow(r *http.Request) error {
+	wait := s.cfg.Limit(r)
+	if wait <= 0 {
+		return nil
+	}
 	return &limited{fault{http.StatusTooManyRequests, "too many subscriptions from this address", "Try again in " + wait.Round(time.Second).String() + "."}, wait}
 }
 

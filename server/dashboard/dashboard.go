@@ -78,6 +78,11 @@ type Config struct {
 	// DataSet is the folder of the open data set, as it is served below
 	// /dataset/; nil means that none is published.
 	DataSet fs.FS
+	// Alerts keep who is told when a number departs from what is usual; nil means
+	// that nobody is.
+	Alerts Alerts
+	// Advise tells what is known of a build; nil means that nothing is.
+	Advise func(context.Context, wire.Check) (*Advice, error)
 	// Builds says that this server has a page to build Caddys, at /build.
 	Builds bool
 	// Simulated says that numbers are made up by package fleet, in part or as a
@@ -105,6 +110,7 @@ type Dashboard struct {
 	connections *senders.Rates
 	pages       *http.ServeMux // those that may be watched
 	data        *http.ServeMux // the API's paths that charts are drawn from
+	advice      cache[*Advice]
 }
 
 // New makes a Dashboard. It starts nothing.
@@ -137,6 +143,7 @@ func New(cfg Config) (*Dashboard, error) {
 		answers:   cache[*Answer]{ttl: answerTTL, stale: answerStale, max: 512, now: cfg.Now},
 		choices:   cache[[]filterChoices]{ttl: choicesTTL, stale: choicesStale, max: 1, now: cfg.Now},
 		instances: cache[*instanceSource]{ttl: instanceTTL, max: 8, now: cfg.Now},
+		advice:    cache[*Advice]{ttl: adviceTTL, max: 256, now: cfg.Now},
 	}
 	d.rates, d.connections = newLimits(cfg.Limits), senders.NewRates(1, 1, 1)
 	d.live = newHub(cfg.Timing.Window, d.renditionOf)
@@ -170,6 +177,7 @@ type route struct {
 	live    bool // open pages are told what changes
 	stream  bool // lasts
 	free    bool // costs the sender nothing
+	post    bool // is sent a form
 	handle  handler
 }
 
@@ -181,6 +189,7 @@ func (d *Dashboard) table() []route {
 		{path: "/{$}", live: true, handle: d.overview},
 		{path: "/instance/{id}", live: true, private: true, handle: d.instancePage},
 		{path: "/chart/{id}", live: true, handle: d.chartPage},
+		{path: "/instance", handle: d.yourPage},
 		{path: "/dictionary", handle: d.dictionary},
 		{path: "/questions", handle: d.questionsPage},
 		{path: "/privacy", handle: d.privacyPage},
@@ -209,6 +218,7 @@ func (d *Dashboard) table() []route {
 		routes = append(routes, route{path: "/api/v1" + v.path, api: true, handle: d.apiDerived(v)},
 			route{path: "/api/v1" + v.path + ".csv", api: true, handle: d.apiDerivedCSV(v)})
 	}
+	routes = append(routes, d.alertRoutes()...)
 	for _, t := range topics {
 		routes = append(routes, route{path: t.Path, live: true, handle: d.topic(t)})
 	}
@@ -220,7 +230,11 @@ func (d *Dashboard) table() []route {
 // in its own words.
 func (d *Dashboard) Register(mux *http.ServeMux) {
 	for _, rt := range d.routes {
-		mux.Handle("GET "+rt.path, d.serve(rt))
+		method := "GET "
+		if rt.post {
+			method = "POST "
+		}
+		mux.Handle(method+rt.path, d.serve(rt))
 	}
 	mux.Handle("/", d.serve(route{handle: d.missing}))
 	mux.Handle("/api/", d.serve(route{api: true, handle: d.missing}))

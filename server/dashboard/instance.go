@@ -29,6 +29,7 @@ type instanceSource struct {
 	changes   []Change                      // of versions, newest first
 	latest    *wire.Report
 	truncated bool
+	incidents map[uint64]knownIncident // by number
 }
 
 // A ReportInfo is what the server knows of a report beside its content.
@@ -104,6 +105,7 @@ func (d *Dashboard) readInstance(ctx context.Context, id wire.InstanceID, s span
 			continue
 		}
 		src.reports = append(src.reports, info(rec))
+		src.keepIncidents(rep)
 		if facts := rep.GetFacts(); facts != nil {
 			c := Change{Caddy: facts.GetCaddyVersion(), Go: facts.GetGoVersion(), Evergreen: facts.GetEvergreenVersion()}
 			at := time.Unix(rec.From, 0).UTC()
@@ -269,6 +271,8 @@ type InstanceAnswer struct {
 	To       time.Time    `json:"to"`
 	Reports  []ReportInfo `json:"reports"`
 	Versions []Change     `json:"versions"`
+	// Incidents are those that it met, the latest first.
+	Incidents []OwnIncident `json:"incidents"`
 	// Latest is the newest report in the range, whole, with names.
 	Latest *latestReport `json:"latest"`
 }
@@ -289,6 +293,7 @@ func (d *Dashboard) apiInstance(w http.ResponseWriter, r *http.Request) error {
 	a := InstanceAnswer{
 		Instance: src.id.String(), From: src.span.from, To: src.span.to,
 		Reports: append([]ReportInfo{}, src.reports...), Versions: append([]Change{}, src.changes...),
+		Incidents: src.ownIncidents(),
 	}
 	if src.latest != nil {
 		a.Latest = &latestReport{src.latest}

@@ -61,9 +61,13 @@ func (d *Dashboard) fail(w http.ResponseWriter, r *http.Request, rt route, err e
 
 // faultOf is what an asker is told of an error that is the asker's to mend.
 func faultOf(err error) (f *fault, ok bool) {
+	var told interface{ Problem() wire.Problem } // by another package
 	switch {
 	case errors.As(err, &f):
 		return f, true
+	case errors.As(err, &told):
+		p := told.Problem()
+		return &fault{p.Status, p.Title, p.Detail}, true
 	case errors.Is(err, wire.ErrExpired):
 		return &fault{http.StatusGone, "this link has expired", "Links to an instance's page are good for a limited time. Run `caddy evergreen link` on the server to make a new one."}, true
 	case errors.Is(err, wire.ErrSignature):

@@ -48,6 +48,7 @@ type Config struct {
 	Privacy   Privacy   `json:"privacy"`
 	Campaigns Campaigns `json:"campaigns"`
 	Dataset   Dataset   `json:"dataset"`
+	Alerts    Alerts    `json:"alerts"`
 	Store     Store     `json:"store"`
 	// Roles are what this server does; all of collect, dashboard, updates and
 	// build.
@@ -235,6 +236,14 @@ type Dataset struct {
 	Attribution string   `json:"attribution"`
 }
 
+// Alerts tell subscribers when a number departs from what is usual for it.
+type Alerts struct {
+	// Private lets webhooks go to private addresses, and without TLS: where all
+	// who can subscribe are trusted; false.
+	Private bool `json:"private"`
+	Most    int  `json:"most"` // subscriptions; 5000
+}
+
 // Store configures the embedded database.
 type Store struct {
 	MemoryMiB int64 `json:"memory_mib"` // how much memory it may use; 1024
@@ -265,6 +274,7 @@ func defaultConfig() Config {
 		Retention:      Retention{Raw: Duration{90 * 24 * time.Hour}},
 		Campaigns:      Campaigns{MinInstances: campaigns.DefaultLeast, Keep: Duration{30 * 24 * time.Hour}},
 		Dataset:        Dataset{Delay: Duration{time.Hour}, Licence: "CC-BY-4.0"},
+		Alerts:         Alerts{Most: 5000},
 		Store:          Store{MemoryMiB: 1024},
 		Roles:          slices.Clone(roles),
 		Updates:        Updates{CheckEvery: Duration{6 * time.Hour}, ExecutablesMiB: 20 << 10, RepositoryMiB: 64 << 10},

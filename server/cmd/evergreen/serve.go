@@ -19,8 +19,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/caddy-evergreen/evergreen/server/aggregate"
+	"github.com/caddy-evergreen/evergreen/server/alerts"
 	"github.com/caddy-evergreen/evergreen/server/campaigns"
 	"github.com/caddy-evergreen/evergreen/server/collect"
+	"github.com/caddy-evergreen/evergreen/server/control"
 	"github.com/caddy-evergreen/evergreen/server/dashboard"
 	"github.com/caddy-evergreen/evergreen/server/dataset"
 	"github.com/caddy-evergreen/evergreen/server/geo"
@@ -102,6 +104,8 @@ type service struct {
 	aggregator *aggregate.Aggregator
 	campaigns  *campaigns.Correlator
 	dataset    *dataset.Publisher // nil: nothing is published
+	alerts     *alerts.Service
+	alertsDB   *control.DB
 	updates    *updateService
 	pages      *dashboard.Dashboard
 	handler    http.Handler
@@ -123,7 +127,7 @@ func newService(ctx context.Context, config Config, timing wire.Timing, log *slo
 
 	mux := http.NewServeMux()
 	if config.has(roleCollect) {
-		if err := s.collect(mux, timing, dev, registry); err != nil {
+		if err := s.collect(ctx, mux, timing, dev, registry); err != nil {
 			return nil, err
 		}
 	}
@@ -146,7 +150,7 @@ func newService(ctx context.Context, config Config, timing wire.Timing, log *slo
 }
 
 // collect opens the stages of flow A, from reports to pages.
-func (s *service) collect(mux *http.ServeMux, timing wire.Timing, dev string, registry prometheus.Registerer) error {
+func (s *service) collect(ctx context.Context, mux *http.ServeMux, timing wire.Timing, dev string, registry prometheus.Registerer) error {
 	config, log := s.config, s.log
 	countries, err := geo.Open(filepath.Join(config.Data, "geo"), log)
 	if err != nil {
@@ -195,6 +199,7 @@ func (s *service) collect(mux *http.ServeMux, timing wire.Timing, dev string, re
 	if config.has(roleUpdates) {
 		// Opened after this, and before anything is served.
 		cfg.Updates = func() dashboard.Updates { return s.updates.releases.Snapshot() }
+		cfg.Advise = func(ctx context.Context, c wire.Check) (*dashboard.Advice, error) { return s.updates.advise(ctx, c) }
 		cfg.Builds = config.has(roleBuild)
 		cfg.Rollouts = func(ctx context.Context) ([]dashboard.Rollout, error) { return s.updates.shownRollouts(ctx) }
 		if cfg.Builds {
@@ -214,11 +219,16 @@ func (s *service) collect(mux *http.ServeMux, timing wire.Timing, dev string, re
 		mux.Handle("GET /dataset/", datasetFiles(c.Folder))
 		cfg.DataSet = os.DirFS(c.Folder)
 	}
-	s.pages, err = dashboard.New(cfg)
-	if err != nil {
+	// The subscriptions ask the pages, and the pages show them.
+	cfg.Alerts = subscriptions{s}
+	if s.pages, err = dashboard.New(cfg); err != nil {
+		return err
+	}
+	if err := s.openAlerts(ctx, registry); err != nil {
 		return err
 	}
 	collector.Register(mux)
+	s.alerts.Register(mux)
 	s.pages.Register(mux)
 	return nil
 }
@@ -230,6 +240,9 @@ func (s *service) forget(ctx context.Context, id wire.InstanceID) error {
 		return err
 	}
 	if err := s.aggregator.Forget(ctx, id); err != nil {
+		return err
+	}
+	if err := s.alerts.Forget(ctx, id); err != nil {
 		return err
 	}
 	return s.campaigns.Forget(ctx)
@@ -261,7 +274,7 @@ func (s *service) Run(ctx context.Context, ln net.Listener) error {
 	// The aggregator outlives the server, so that what was taken in last is still committed.
 	stages, stopStages := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopStages()
-	failed := make(chan error, 4)
+	failed := make(chan error, 5)
 	running := 0
 	start := func(name string, run func(context.Context) error) {
 		running++
@@ -276,6 +289,9 @@ func (s *service) Run(ctx context.Context, ln net.Listener) error {
 	if s.aggregator != nil {
 		start("aggregating reports", s.aggregator.Run)
 		start("dropping what is out of date", s.retain)
+	}
+	if s.alerts != nil {
+		start("alerts", s.alerts.Run)
 	}
 	if s.dataset != nil {
 		start("publishing the data set", s.dataset.Run)
@@ -328,6 +344,9 @@ func (s *service) Close() error {
 	var errs []error
 	if s.updates != nil {
 		errs = append(errs, s.updates.Close())
+	}
+	if s.alertsDB != nil {
+		errs = append(errs, s.alertsDB.Close())
 	}
 	if s.dataset != nil {
 		errs = append(errs, s.dataset.Close())

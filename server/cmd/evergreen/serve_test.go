@@ -30,7 +30,7 @@ func TestRoles(t *testing.T) {
 		without []string
 		files   []string
 	}{
-		"telemetry": {[]string{roleCollect, roleDashboard}, []string{report, query}, []string{check, rollouts, builds}, []string{"evergreen.duckdb", "log"}},
+		"telemetry": {[]string{roleCollect, roleDashboard}, []string{report, query}, []string{check, rollouts, builds}, []string{"control.db", "evergreen.duckdb", "log"}},
 		"updates":   {[]string{roleUpdates}, []string{check, rollouts}, []string{report, query, builds}, []string{"control.db"}},
 		"building":  {[]string{roleUpdates, roleBuild}, []string{check, rollouts, builds}, []string{report, query}, []string{"control.db", "executables"}},
 		"all":       {roles, []string{report, query, check, rollouts, builds}, nil, []string{"control.db", "evergreen.duckdb", "executables", "log"}},
