@@ -235,8 +235,8 @@ func licenceURL(spdx string) string {
 type dataExample struct{ Language, Needs, File, Code string }
 
 var dataLanguages = []dataExample{
-	{Language: "Python", Needs: "pandas and pyarrow", File: "read.py"},
-	{Language: "R", Needs: "arrow", File: "read.R"},
+	{Language: "Python", Needs: "pandas and zstandard", File: "read.py"},
+	{Language: "R", Needs: "jsonlite, curl and zstd", File: "read.R"},
 	{Language: "DuckDB", Needs: "its command line, and httpfs, which it loads by itself", File: "read.sql"},
 	{Language: "Go", Needs: "github.com/parquet-go/parquet-go", File: "read.go"},
 }

@@ -106,7 +106,7 @@ func questionsOverData(t *testing.T, folder string) {
 	}
 	defer db.Close()
 	for title, query := range dashboard.SQLQuestions() {
-		query = tableName.ReplaceAllString(query, "read_parquet('"+folder+"/v1/$1/$2/*.parquet')")
+		query = tableName.ReplaceAllString(query, "(SELECT * REPLACE (time::TIMESTAMP AS time) FROM read_parquet('"+folder+"/v1/$1/$2/*.parquet'))")
 		n := 0
 		if err := db.QueryRowContext(t.Context(), "SELECT count(*) FROM ("+query+")").Scan(&n); err != nil {
 			t.Errorf("%s: %v", title, err)

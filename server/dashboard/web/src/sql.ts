@@ -1,6 +1,6 @@
 // The page of SQL: what is asked, what came, and the link that carries the query.
 import type { Chart } from "./chart";
-import { Engine, Ended, limits, type File, type Result } from "./sqlengine";
+import { broken, Engine, Ended, limits, type File, type Result } from "./sqlengine";
 import { csv, drawable, shown, table } from "./sqlresult";
 
 const form = document.querySelector<HTMLFormElement>("#sql");
@@ -31,7 +31,7 @@ async function page(form: HTMLFormElement): Promise<void> {
     stop.hidden = false;
     try {
       history.replaceState(null, "", hash(query.value));
-      engine ??= new Engine(form.dataset.engine!, await files(manifest), manifest.slice(0, manifest.lastIndexOf("/") + 1));
+      engine ??= new Engine(form.dataset.engine!, await files(manifest), manifest.slice(0, manifest.lastIndexOf("/") + 1), Number(form.dataset.seconds));
       last = await engine.run(query.value, say);
       await show(last, form.dataset.charts!);
       save.hidden = false;
@@ -43,6 +43,7 @@ async function page(form: HTMLFormElement): Promise<void> {
     } finally {
       run.disabled = false;
       stop.hidden = true;
+      form.dataset.answers = String(Number(form.dataset.answers ?? 0) + 1); // for tests
     }
   };
 
@@ -106,10 +107,10 @@ function download(r: Result): void {
 }
 
 function explained(err: unknown): string {
-  const text = err instanceof Error ? err.message : String(err);
+  const text = (err instanceof Error ? err.message : String(err)).replace(/^Invalid Input Error: Attempting to fetch from an unsuccessful query result\s*Error: /, "");
   if (err instanceof Ended) return text;
   if (/XMLHttpRequest|Failed to (fetch|open|execute)|NetworkError|HTTP/i.test(text)) return `${text} (A query can read the files of this data set, and nothing else.)`;
-  if (/memory|bad_alloc|abort/i.test(text)) return `It needed more memory than a query may have here (${text}).`;
+  if (broken.test(text)) return `It needed more memory than a query may have here (${text}).`;
   return text;
 }
 

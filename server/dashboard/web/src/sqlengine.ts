@@ -23,8 +23,6 @@ export interface Result {
 }
 
 export const limits = {
-  /** How long a query may take, with the reading of files. */
-  milliseconds: 60_000,
   /** How many rows are taken from the engine. */
   rows: 10_000,
   /** Days of hours that a table has; older ones are named as files. */
@@ -32,6 +30,9 @@ export const limits = {
   /** Characters of a cell. */
   cell: 2000,
 };
+
+/** Errors after which there may be no memory left for another query. */
+export const broken = /out of memory|bad_alloc|failed to allocate|unreachable|abort\(/i;
 
 /** The engine was ended before it answered. */
 export class Ended extends Error {}
@@ -41,7 +42,8 @@ export class Engine {
   private worker: Worker | undefined;
   private end: ((why: Error) => void) | undefined;
 
-  constructor(private readonly base: string, private readonly files: File[], private readonly data: string) {}
+  /** A query may take so many seconds, with the reading of files, which are below data. */
+  constructor(private readonly base: string, private readonly files: File[], private readonly data: string, private readonly seconds: number) {}
 
   /** Ends what runs, and the engine with it. */
   stop(why = "It was stopped."): void {
@@ -52,8 +54,7 @@ export class Engine {
 
   async run(sql: string, starting: (what: string) => void): Promise<Result> {
     if (this.end) throw new Error("another query runs");
-    const seconds = limits.milliseconds / 1000;
-    const timer = setTimeout(() => this.stop(`It took more than ${seconds} seconds, and was stopped.`), limits.milliseconds);
+    const timer = setTimeout(() => this.stop(`It took more than ${this.seconds} seconds, and was stopped.`), 1000 * this.seconds);
     try {
       return await Promise.race([
         new Promise<never>((_, reject) => (this.end = reject)),
@@ -61,7 +62,7 @@ export class Engine {
       ]);
     } catch (err) {
       // Out of memory leaves an engine that can't be used any more.
-      if (!(err instanceof Ended) && /memory|abort|unreachable|bad_alloc/i.test(String(err))) this.stop();
+      if (!(err instanceof Ended) && broken.test(String(err))) this.stop();
       throw err;
     } finally {
       clearTimeout(timer);
@@ -133,14 +134,14 @@ export class Engine {
         .slice(grain === "hour" ? -limits.days : 0);
       if (files.length === 0) return [];
       const list = files.map((f) => `'${this.url(f.path).replaceAll("'", "''")}'`).join(", ");
-      return [`CREATE OR REPLACE VIEW ${grain}."${metric}" AS SELECT * FROM read_parquet([${list}], union_by_name = true)`];
+      return [`CREATE OR REPLACE VIEW ${grain}."${metric}" AS SELECT * REPLACE (time::TIMESTAMP AS time) FROM read_parquet([${list}], union_by_name = true)`];
     });
   }
 }
 
 /** Takes a result's rows, batch by batch, as far as they may be. */
 async function take(connection: AsyncDuckDBConnection, sql: string, began: number): Promise<Result> {
-  const reader = await connection.send(sql);
+  const reader = await connection.send(bounded(sql));
   const result: Result = { columns: [], rows: [], more: false, milliseconds: 0 };
   for await (const batch of reader) {
     if (result.columns.length === 0) result.columns = batch.schema.fields.map(column);
@@ -153,6 +154,12 @@ async function take(connection: AsyncDuckDBConnection, sql: string, began: numbe
   if (result.columns.length === 0) result.columns = (reader.schema?.fields ?? []).map(column);
   result.milliseconds = performance.now() - began;
   return result;
+}
+
+/** DuckDB-WASM has all of a result in memory before it gives the first row. */
+function bounded(sql: string): string {
+  const one = sql.trim().replace(/;$/, "");
+  return /^(select|with|from)\b/i.test(one) ? `SELECT * FROM (${one}\n) LIMIT ${limits.rows + 1}` : sql;
 }
 
 function column(f: Field): Result["columns"][number] {
