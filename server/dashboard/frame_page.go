@@ -3,9 +3,11 @@ package dashboard
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/caddy-evergreen/evergreen/server/store"
@@ -28,8 +30,9 @@ type chartBody struct {
 	Embed, Image  string // code
 	Ask, Curl     string // on the command line
 	SQL           string
-	Published     bool // the data set is
-	RunSQL        string
+	Published     bool   // there are files of it
+	Missing       string // why there are none
+	RunSQL        string // the page that runs it
 }
 
 // A noteLine is an annotation as a row of a table.
@@ -75,7 +78,7 @@ func (d *Dashboard) chartPage(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return d.render(w, r, "chart.html", page{
-		Title: c.Title, Path: r.URL.Path, Live: true, Script: true, Ranges: switchTo(r.URL.Path, s, frameOf(at)), Frame: frame, Body: body,
+		Title: c.Title, Path: r.URL.Path, Below: c.page(), Live: true, Script: true, Ranges: switchTo(r.URL.Path, s, frameOf(at)), Frame: frame, Body: body,
 	}, http.StatusOK)
 }
 
@@ -133,7 +136,22 @@ func (d *Dashboard) useIt(b *chartBody, c chart, s span, at url.Values, origin s
 	if err != nil {
 		return err
 	}
-	b.SQL = a.sql(filesSQL(origin+"/dataset/", publishedFiles(a.metric, published(a), a.from, a.to)))
+	files := publishedFiles(a.metric, published(a), a.from, a.to)
+	b.SQL = a.sql(filesSQL(origin+"/dataset/", files))
+	if d.cfg.DataSet == nil {
+		b.Missing = "This service does not publish its data set."
+		return nil
+	}
+	files = slices.DeleteFunc(files, func(p string) bool {
+		_, err := fs.Stat(d.cfg.DataSet, p)
+		return err != nil
+	})
+	if b.Published = len(files) > 0; b.Published {
+		b.SQL = a.sql(filesSQL(origin+"/dataset/", files))
+		b.RunSQL = sqlLink(a.sql(published(a).String() + "." + identifier(a.metric.Name)))
+	} else {
+		b.Missing = "Of this metric nothing is published of this time yet."
+	}
 	return nil
 }
 

@@ -46,14 +46,15 @@ func (d *Dashboard) has(path string) bool {
 }
 
 // navigation makes the links of a page: all entries, and, where the page's
-// entry has more than one page, those beside it. nav is what the entry is called.
-func (d *Dashboard) navigation(path string) (all, beside []navLink, nav string) {
+// entry has more than one page, those beside it. nav is what the entry is
+// called. itself says that the page is at path, not below it.
+func (d *Dashboard) navigation(path string, itself bool) (all, beside []navLink, nav string) {
 	for _, p := range places {
 		var pages []navLink
 		within := false
 		for _, pp := range p.Pages {
 			if d.has(pp.Path) {
-				pages = append(pages, navLink{Path: pp.Path, Nav: pp.Nav, Current: pp.Path == path})
+				pages = append(pages, navLink{Path: pp.Path, Nav: pp.Nav, Current: itself && pp.Path == path})
 				within = within || pp.Path == path
 			}
 		}

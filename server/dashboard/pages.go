@@ -2,6 +2,7 @@ package dashboard
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -24,6 +25,7 @@ type page struct {
 	Script     bool
 	Style      string // of this page, beside style.css
 	Ranges     []rangeLink
+	Below      string     // the path of the page that this is one chart of
 	Frame      *frameView // to filter and compare; nil where there is nothing to
 	Pages      []navLink  // the navigation
 	Beside     []navLink  // the pages beside this one, itself included; none if it is alone
@@ -41,7 +43,7 @@ type rangeLink struct {
 
 func (d *Dashboard) render(w http.ResponseWriter, r *http.Request, name string, p page, status int) error {
 	p.Deployment, p.Builds, p.Simulated = d.cfg.Name, d.cfg.Builds, d.cfg.Simulated
-	if p.Pages, p.Beside, p.Nav = d.navigation(p.Path); p.Nav == "" {
+	if p.Pages, p.Beside, p.Nav = d.navigation(cmp.Or(p.Below, p.Path), p.Below == ""); p.Nav == "" {
 		p.Nav = p.Title
 	}
 	t, err := d.assets.templates()
