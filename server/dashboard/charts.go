@@ -72,9 +72,12 @@ var charts = slices.Concat(adoptionCharts, instancesCharts, trafficCharts, clien
 	tlsCharts, helloCharts, certificatesCharts, hstsCharts, interceptionCharts, attacksCharts, caddyCharts, insideCharts, updatesCharts)
 
 // page is the path of the topic that the chart belongs to.
-func (c *chart) page() string {
+func (c *chart) page() string { return pageOf(c.Section) }
+
+// pageOf is the path of the topic that a section belongs to.
+func pageOf(id string) string {
 	for _, s := range sections {
-		if s.ID == c.Section {
+		if s.ID == id {
 			return s.Page
 		}
 	}

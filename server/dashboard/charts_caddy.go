@@ -4,7 +4,7 @@ import "github.com/caddy-evergreen/evergreen/wire"
 
 var caddyCharts = []chart{
 	{ID: "log-entries", Section: "faults", Title: "Warnings and errors", Doc: "Log entries of Caddy's modules of level warn and above, in each period.", Of: "Entries",
-		Form: area, Metric: wire.CaddyLogEntries, Ask: "by=time,level", Own: true, Wide: true, Overview: true,
+		Form: area, Metric: wire.CaddyLogEntries, Ask: "by=time,level", Own: true, Wide: true,
 		None: "No warning and no error in this range."},
 	{ID: "loggers", Section: "errors", Title: "Loggers", Doc: "Log entries of level warn and above, by the module's logger and level.", Of: "Entries",
 		Form: rank, Metric: wire.CaddyLogEntries, Ask: "by=logger,level&limit=14", Own: true,
@@ -16,10 +16,10 @@ var caddyCharts = []chart{
 		Form: split, Metric: wire.CaddyHandlerErrors, Ask: "by=handler,status_class&limit=200", Columns: "status_class", Own: true,
 		None: "No handler failed in this range."},
 	{ID: "upstreams", Section: "upstreams", Title: "Upstream failures", Doc: "Requests that a reverse proxy failed, or that its upstream answered with 5xx, by what happened with the last upstream.",
-		Form: area, Metric: wire.CaddyUpstreamFailures, Ask: "by=time,upstream_failure", Own: true, Overview: true,
+		Form: area, Metric: wire.CaddyUpstreamFailures, Ask: "by=time,upstream_failure", Own: true,
 		None: "No upstream failed in this range, or no server is a reverse proxy."},
 	{ID: "upstream-kinds", Section: "upstreams", Title: "Kinds of upstream failure", Doc: "The same, added up over the range.",
-		Form: rank, Metric: wire.CaddyUpstreamFailures, Ask: "by=upstream_failure&limit=12", Own: true, Overview: true,
+		Form: rank, Metric: wire.CaddyUpstreamFailures, Ask: "by=upstream_failure&limit=12", Own: true,
 		None: "No upstream failed in this range, or no server is a reverse proxy."},
 	{ID: "config-loads", Section: "errors", Title: "Configurations", Doc: "Configurations that Caddy began to provision, and those that failed in provisioning or at start.", Of: "Configurations",
 		Form: rank, Metric: wire.CaddyConfigLoads, Ask: "by=load", Own: true,

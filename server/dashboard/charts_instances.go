@@ -3,12 +3,16 @@ package dashboard
 import "github.com/caddy-evergreen/evergreen/wire"
 
 var instancesCharts = []chart{
-	{ID: "active", Section: "participation", Title: "Reporting instances", Doc: "Different instances in each period, estimated.",
+	{ID: "active", Section: "instances", Title: "Reporting instances", Doc: "Different instances in each period, estimated.",
 		Form: line, Metric: wire.InstancesActive, Ask: "by=time", Overview: true, Wide: true},
 	{ID: "versions", Section: "instances", Title: "Caddy versions", Doc: "Different instances in the range by version.",
-		Form: rank, Metric: wire.InstancesActive, Ask: "facet=version&by=value&limit=8", Overview: true},
+		Form: rank, Metric: wire.InstancesActive, Ask: "facet=version&by=value&limit=8"},
+	{ID: "participation", Section: "participation", Title: "Participation over time", Doc: "Different instances in each period, estimated, by what they seem to serve, guessed on the instance.", Of: "Instances",
+		Form: area, Metric: wire.InstancesActive, Ask: "facet=deployment&by=time,value&limit=8", Wide: true},
+	{ID: "world", Section: "places", Title: "Instances around the world", Doc: "Different instances in the range by the country they reported from.",
+		Form: worldmap, Metric: wire.InstancesActive, Ask: "facet=country&by=value&limit=300", Wide: true, Overview: true},
 	{ID: "countries", Section: "places", Title: "Countries", Doc: "Different instances in the range by the country they reported from.",
-		Form: rank, Metric: wire.InstancesActive, Ask: "facet=country&by=value&limit=8", Overview: true},
+		Form: rank, Metric: wire.InstancesActive, Ask: "facet=country&by=value&limit=8"},
 	{ID: "platforms", Section: "instances", Title: "Platforms", Doc: "Different instances in the range by operating system and architecture.",
 		Form: rank, Metric: wire.InstancesActive, Ask: "facet=platform&by=value&limit=8"},
 	{ID: "deployments", Section: "instances", Title: "Deployments", Doc: "Different instances in the range by what they seem to serve, guessed on the instance.",

@@ -107,6 +107,7 @@ func (d *Dashboard) churnSpan(s span) span {
 // computeChurn compares each complete period with the one before. What both
 // have in common is estimated from the union of their sketches.
 func computeChurn(ctx context.Context, d *Dashboard, src source, a question) (*Answer, error) {
+	a.span = d.churnSpan(a.span) // also of the time before
 	each := length(a.grain, d.cfg.Timing)
 	rows, err := src.Query(ctx, store.Query{Metric: a.metric.ID, Grain: a.grain, From: a.from.Add(-each), To: a.to, ByTime: true})
 	if err != nil {
@@ -177,7 +178,7 @@ func computeWays(ctx context.Context, d *Dashboard, src source, a question) (*An
 		causes[failed.Dims[0].ValueName(r.Dims[0])] += r.Count
 		libraries[failed.Dims[1].ValueName(r.Dims[1])] += r.Count
 	}
-	family, library, cause := greatest(families, maxWayClients), greatest(libraries, maxWayClients), greatest(causes, maxWayFailures)
+	family, library, cause := greatest(families, maxWayClients, "other"), greatest(libraries, maxWayClients, "other"), greatest(causes, maxWayFailures, "other_failure")
 	type way [3]string
 	counts := map[way]uint64{}
 	for f, n := range has {
@@ -206,8 +207,8 @@ func computeWays(ctx context.Context, d *Dashboard, src source, a question) (*An
 }
 
 // greatest maps names to themselves, if they are among the n that count most,
-// and to "other".
-func greatest(counts map[string]uint64, n int) func(string) string {
+// and to rest.
+func greatest(counts map[string]uint64, n int, rest string) func(string) string {
 	var names []string
 	for name := range counts {
 		if name != "other" {
@@ -220,6 +221,19 @@ func greatest(counts map[string]uint64, n int) func(string) string {
 		if slices.Contains(names, name) {
 			return name
 		}
-		return "other"
+		return rest
+	}
+}
+
+// flowNames adds the names of a sankey's nodes, which are values of words, to
+// those of its ways.
+func (f *figure) flowNames(a question, names map[string]string) {
+	if f.Form != sankey {
+		return
+	}
+	for _, r := range f.Answer.Rows {
+		for w, v := range r.Group {
+			names[v] = display(w, v, a.facet)
+		}
 	}
 }

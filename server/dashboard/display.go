@@ -63,7 +63,7 @@ func display(word, value string, facet wire.Facet) string {
 		if value != "other" {
 			return strings.ToUpper(value)
 		}
-	case "hello_feature", "failure", "alert", "staple", "side", "direction", "hello_state", "occasion", "certificate_occasion", "management", "ocsp_status", "subdomains", "load", "level", "error", "upstream_failure", "handler", "use":
+	case "hello_feature", "failure", "alert", "staple", "side", "direction", "hello_state", "occasion", "certificate_occasion", "management", "ocsp_status", "subdomains", "load", "level", "error", "reason", "update_result", "update_step", "update_cause", "upstream_failure", "handler", "use":
 		return sentence(value)
 	case "phase", "resumption", "role", "deployment", "container", "presence", "verdict", "upgrade",
 		"incident_kind", "behaviour", "scan_class":
@@ -93,7 +93,7 @@ func failureName(value string) string {
 	switch value {
 	case "post_quantum", "classical":
 		return ""
-	case "other":
+	case "other_failure":
 		return "Other failures"
 	}
 	return sentence(value)

@@ -95,6 +95,7 @@ func (f *figure) name(a question) {
 			names[seriesKey(a.words(), r.Group)] = title(a.words(), r, a.facet)
 		}
 	}
+	f.flowNames(a, names)
 	order := []string{}
 	if len(a.byDims) == 1 && !a.byValue && !a.byLabel {
 		if vs := a.metric.Dims[a.byDims[0]].Values; len(vs) <= 16 {

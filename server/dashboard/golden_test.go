@@ -48,7 +48,7 @@ func TestSuppression(t *testing.T) {
 	if w := get(t, h, strings.Replace(q, "&by=value", "", 1)+"&value=DE&value=AD"); w.Code != http.StatusBadRequest {
 		t.Errorf("adding up chosen groups: %d %s", w.Code, w.Body)
 	}
-	body := get(t, h, "/?range=1h").Body.String()
+	body := get(t, h, "/instances?range=1h").Body.String()
 	if strings.Contains(body, "Andorra") || !strings.Contains(body, "Too few to show") {
 		t.Error("the page shows what the API doesn't")
 	}

@@ -78,6 +78,22 @@ func TestCharts(t *testing.T) {
 			t.Errorf("%s: no such share", p.id)
 		}
 	}
+	for _, p := range tellings {
+		c := p.question()
+		a, err := d.question(&c, c.path("/api/v1", url.Values{"range": {"24h"}}))
+		if err != nil || !ids[p.chart] || pageOf(p.section) == "" || p.text == "" {
+			t.Errorf("%s, %s: no chart, section or answer: %v", p.section, p.text, err)
+			continue
+		}
+		if p.base == 0 && p.quantile == "" && (len(a.words()) != 1 || a.words()[0] != p.word) {
+			t.Errorf("%s: told apart by %v, not by %s", p.text, a.words(), p.word)
+		}
+		for _, v := range append(p.of, p.whole) {
+			if v != "" && !a.metric.Dims[a.metric.Dim(p.word)].Has(v) {
+				t.Errorf("%s: there is no %s", p.text, v)
+			}
+		}
+	}
 	for _, w := range watched {
 		q, err := url.ParseQuery(w.ask)
 		if err != nil {

@@ -1,11 +1,15 @@
 package dashboard
 
-import "slices"
+import (
+	"net/url"
+	"slices"
+)
 
 // A place is an entry of the navigation, with the pages below it, of which the
 // entry's own is the first. Pages that this deployment lacks are left out.
 type place struct {
 	Nav   string
+	Lead  string // of its charts on the first page
 	Pages []placePage
 }
 
@@ -15,18 +19,18 @@ type placePage struct{ Path, Nav string }
 // places are the navigation, in order. A page that is in none of them, such as
 // /search, is reached by links alone.
 var places = []place{
-	{"Now", []placePage{{"/", "Now"}}},
-	{"Adoption", []placePage{{"/adoption", "Over time"}, {"/instances", "Fleet"}}},
-	{"TLS", []placePage{{"/tls", "Handshakes"}, {"/certificates", "Certificates"}}},
-	{"Clients", []placePage{{"/clients", "Who asks"}, {"/interception", "Interception"}}},
-	{"Health", []placePage{{"/health", "Answers"}, {"/traffic", "Traffic"}, {"/inside", "Inside Caddy"}}},
-	{"Attacks", []placePage{{"/attacks", "Attacks"}}},
-	{"Updates", []placePage{{"/updates", "Updates"}, {"/releases", "Releases"}, {"/advisories", "Advisories"}, {"/build", "Build"}}},
-	{"Instance", []placePage{{"/instance", "Yours"}, {"/alerts", "Alerts"}}},
-	{"Data", []placePage{{"/data", "The data set"}, {"/data/sql", "SQL"}, {"/questions", "Questions"}, {"/api/v1/openapi.json", "API"}}},
-	{"Dictionary", []placePage{{"/dictionary", "Dictionary"}}},
-	{"Privacy", []placePage{{"/privacy", "Privacy"}}},
-	{"About", []placePage{{"/about", "About"}}},
+	{"Now", "", []placePage{{"/", "Now"}}},
+	{"Adoption", "What spreads: versions, protocols, protection.", []placePage{{"/adoption", "Over time"}, {"/instances", "Fleet"}}},
+	{"TLS", "How connections are encrypted, and where they fail.", []placePage{{"/tls", "Handshakes"}, {"/certificates", "Certificates"}}},
+	{"Clients", "Who asks.", []placePage{{"/clients", "Who asks"}, {"/interception", "Interception"}}},
+	{"Health", "How servers answer, and how fast.", []placePage{{"/health", "Answers"}, {"/traffic", "Traffic"}, {"/inside", "Inside Caddy"}}},
+	{"Attacks", "Who attacks, and how.", []placePage{{"/attacks", "Attacks"}}},
+	{"Updates", "How fast fixes arrive.", []placePage{{"/updates", "Updates"}, {"/releases", "Releases"}, {"/advisories", "Advisories"}, {"/build", "Build"}}},
+	{"Instance", "", []placePage{{"/instance", "Yours"}, {"/alerts", "Alerts"}}},
+	{"Data", "", []placePage{{"/data", "The data set"}, {"/data/sql", "SQL"}, {"/questions", "Questions"}, {"/api/v1/openapi.json", "API"}}},
+	{"Dictionary", "", []placePage{{"/dictionary", "Dictionary"}}},
+	{"Privacy", "", []placePage{{"/privacy", "Privacy"}}},
+	{"About", "Who takes part.", []placePage{{"/about", "About"}}},
 }
 
 // A navLink is a link of the navigation.
@@ -70,4 +74,27 @@ func (d *Dashboard) navigation(path string, itself bool) (all, beside []navLink,
 		}
 	}
 	return all, beside, nav
+}
+
+// byPlace puts sections of several pages together by the entries of the
+// navigation, in their order, as the first page has them.
+func byPlace(views []sectionView, at url.Values) []sectionView {
+	var out []sectionView
+	for _, p := range places {
+		v := sectionView{section: section{Title: p.Nav}}
+		for _, pp := range p.Pages {
+			for _, s := range views {
+				if s.Page == pp.Path {
+					v.Figures = append(v.Figures, s.Figures...)
+				}
+			}
+		}
+		if len(v.Figures) == 0 {
+			continue
+		}
+		v.ID, v.Page, v.Lead = p.Pages[0].Path[1:], p.Pages[0].Path, p.Lead
+		v.More = v.Page + "?" + at.Encode()
+		out = append(out, v)
+	}
+	return out
 }

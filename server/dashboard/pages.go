@@ -111,8 +111,9 @@ func spanOf(q url.Values, s span) url.Values {
 type sectionView struct {
 	section
 	Figures []*figure
-	More    string // the page that has more of it
-	Nothing string // titles of figures that are left out since they are empty
+	Found   []finding // what the numbers answer
+	More    string    // the page that has more of it
+	Nothing string    // titles of figures that are left out since they are empty
 }
 
 // figuresFor asks the questions of those charts that on says, several at once.
@@ -209,6 +210,7 @@ type overviewBody struct {
 	Lead     string
 	Tiles    []tile
 	Sections []sectionView
+	Changed  []finding
 	News     []newsLine
 	NewsHref string
 	Range    string
@@ -275,17 +277,17 @@ func (d *Dashboard) overview(w http.ResponseWriter, r *http.Request) error {
 	}
 	body := overviewBody{Range: rangeTitle(s), NewsHref: "/api/v1/new?" + without(at, frameParams...).Encode()}
 	var news *News
-	err = each(r.Context(), 3, func(ctx context.Context, i int) (err error) {
+	err = each(r.Context(), 4, func(ctx context.Context, i int) (err error) {
 		switch i {
 		case 0:
 			body.Sections, err = d.publicFigures(ctx, at, func(c chart) bool { return c.Overview })
-			for i, v := range body.Sections {
-				body.Sections[i].More = v.Page + "?" + at.Encode()
-			}
+			body.Sections = byPlace(body.Sections, at)
 		case 1:
 			body.Tiles, body.Empty, err = d.tiles(ctx, s, at)
 		case 2:
 			news, err = d.news(ctx, s)
+		case 3:
+			body.Changed, err = d.changed(ctx, s, at)
 		}
 		return err
 	})
@@ -324,12 +326,15 @@ func (d *Dashboard) topic(t topic) handler {
 			return err
 		}
 		body := topicBody{Title: t.Title, Lead: fmt.Sprintf(t.Lead, "in the "+rangeTitle(s)), Notice: t.Notice}
-		err = each(r.Context(), 3, func(ctx context.Context, i int) (err error) {
+		var found []finding
+		err = each(r.Context(), 4, func(ctx context.Context, i int) (err error) {
 			switch {
 			case i == 0:
 				body.Sections, err = d.publicFigures(ctx, at, func(c chart) bool { return c.page() == t.Path })
 			case i == 1:
 				body.Tiles, err = d.topicTiles(ctx, t.Path, s, at)
+			case i == 2:
+				found, err = d.findings(ctx, s, at, func(p telling) bool { return pageOf(p.section) == t.Path })
 			case t.Path == "/attacks":
 				body.Campaigns, err = d.campaignsPage(ctx, s, at)
 			case t.Path == "/updates":
@@ -345,6 +350,14 @@ func (d *Dashboard) topic(t topic) handler {
 		frame, err := d.frameView(r.Context(), t.Path, at)
 		if err != nil {
 			return err
+		}
+		for i := range body.Sections {
+			v := &body.Sections[i]
+			for _, f := range found {
+				if f.Section == v.ID {
+					v.Found = append(v.Found, f)
+				}
+			}
 		}
 		return d.render(w, r, "topic.html", page{
 			Frame: frame,

@@ -58,7 +58,7 @@ func (d *Dashboard) questionsPage(w http.ResponseWriter, r *http.Request) error 
 var questions = []asked{
 	{"fleet", "Which Caddy servers are there, and what do they run?",
 		"Instances that reported, by version, place, platform and set-up. What an instance serves is guessed on the instance; only the verdict leaves it.",
-		[]string{"active", "joined-left", "versions", "versions-time", "countries", "platforms", "deployments", "features", "plugins", "plugins-time", "go", "go-time", "containers", "protocols-enabled", "sites", "servers", "listeners", "adapters", "installations", "inits", "uptimes", "memory", "cpus", "cpu-features", "kernels", "modules"}, nil},
+		[]string{"active", "participation", "joined-left", "versions", "versions-time", "world", "countries", "platforms", "deployments", "features", "plugins", "plugins-time", "go", "go-time", "containers", "protocols-enabled", "sites", "servers", "listeners", "adapters", "installations", "inits", "uptimes", "memory", "cpus", "cpu-features", "kernels", "modules"}, nil},
 	{"safe", "Am I safe: is what runs up to date?",
 		"Which versions run, of Caddy, of Go and of plugins, and whether what they negotiate is still good. An instance's own page, which `caddy evergreen link` gives a link to, has the same of it alone. Which versions have holes is not in the numbers: compare them with advisories.",
 		[]string{"versions", "go", "plugins", "modules", "tls", "ciphers", "held-expiry"}, nil},
@@ -88,7 +88,7 @@ var questions = []asked{
 		[]string{"tls", "groups", "groups-version", "groups-country", "ciphers", "resumption", "alpn", "sni", "retries", "handshake-time", "handshake-time-version", "handshake-bytes", "served", "staples", "adoption-clients"}, nil},
 	{"failures", "Why do handshakes fail, and which alerts are raised?",
 		"From what was seen on the connection and from Go's error. A client whose handshake failed made no request: the library that its ClientHello looks like is all that is known of it.",
-		[]string{"failures", "failure-causes", "failure-libraries", "alerts", "alert-libraries"}, nil},
+		[]string{"ways", "failures", "failure-causes", "failure-libraries", "alerts", "alert-ways", "alert-libraries"}, nil},
 	{"interception", "Which connections are intercepted?",
 		"Not what is intercepted is counted, but what does not fit (User-Agent/TLS mismatch): a program or person that changes the User-Agent does not fit either, and behind a CDN no browser does. Likely shares are corrected by the measured errors of the judgement (Rogan–Gladen) and have a confidence interval of 95 %; raw shares are not. Countries are those of the servers. Nothing is kept by network.",
 		[]string{"intercepted-clients", "intercepted-countries", "verdicts", "verdict-clients", "verdict-countries", "interceptors"}, nil},
