@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/caddy-evergreen/evergreen/server/dashboard"
+	"github.com/caddy-evergreen/evergreen/server/dataset"
 	"github.com/caddy-evergreen/evergreen/server/store"
 	"github.com/caddy-evergreen/evergreen/wire"
 )
@@ -26,7 +27,9 @@ func TestBrowser(t *testing.T) {
 	for i := range uint64(30) {
 		appendReport(t, l, report(i+1, now.Add(-time.Duration(31-i)*30*time.Minute).Truncate(30*time.Minute), 6))
 	}
-	srv := liveOn(t, dashboard.Config{Store: s, Reports: l})
+	folder := publish(t, s, dataset.Rule{MinInstances: 20, MinEvents: 500, MaxShare: 0.5})
+	srv := liveOn(t, dashboard.Config{Store: s, Reports: l, DataSet: os.DirFS(folder)})
+	srv.Config.Handler = besideDataset(srv.Config.Handler, folder)
 	more := httptest.NewServer(counting(t, srv, s))
 	defer more.Close()
 	out := os.Getenv("EVERGREEN_SCREENSHOTS")
@@ -50,6 +53,14 @@ func TestBrowser(t *testing.T) {
 			}
 		})
 	}
+}
+
+// besideDataset adds the data set's files, as the service does.
+func besideDataset(h http.Handler, folder string) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/", h)
+	mux.Handle("GET /dataset/", http.StripPrefix("/dataset/", http.FileServer(http.Dir(folder))))
+	return mux
 }
 
 // counting has, with each POST, another 1,000 requests counted in the window

@@ -52,7 +52,7 @@ var sections = []section{
 	{"verdicts", "/interception", "User-Agent and TLS", "Each connection's ClientHello against that of the client that its User-Agent names. A version newer than the table of signatures is never called inconsistent for being new."},
 	{"incidents", "/attacks", "Incidents", "Times in which an instance saw far more of something than is usual for it at that hour of the week."},
 	{"behaviour", "/attacks", "Suspicious behaviour", "What attacks are made of. Much of it is harmless, one by one."},
-	{"errors", "/inside", "Errors", "What went wrong on the server's side, by kind; never its text."},
+	{"errors", "/inside", "System errors", "What went wrong on the server's side, by kind; never its text."},
 	{"runtime", "/inside", "Go runtime", "What Caddy's process uses."},
 	{"spread", "/updates", "Adoption of releases", "How fast what is released gets to run."},
 	{"updates", "/updates", "How updates went", "Attempts of Caddy to update itself, counted by the process that serves afterwards."},
