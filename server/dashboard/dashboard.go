@@ -36,6 +36,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/caddy-evergreen/evergreen/server/ingestlog"
@@ -105,6 +106,8 @@ type Dashboard struct {
 	choices   cache[[]filterChoices]
 	instances cache[*instanceSource]
 	live      *hub
+	found     cache[[]Hit]
+	known     func() []Hit   // the vocabulary
 	rates     *senders.Rates // nil: nobody is limited
 	// connections tells senders apart who have pages open.
 	connections *senders.Rates
@@ -145,6 +148,8 @@ func New(cfg Config) (*Dashboard, error) {
 		instances: cache[*instanceSource]{ttl: instanceTTL, max: 8, now: cfg.Now},
 		advice:    cache[*Advice]{ttl: adviceTTL, max: 256, now: cfg.Now},
 	}
+	d.found = cache[[]Hit]{ttl: foundTTL, stale: foundStale, max: 1, now: cfg.Now}
+	d.known = sync.OnceValue(d.vocabulary)
 	d.rates, d.connections = newLimits(cfg.Limits), senders.NewRates(1, 1, 1)
 	d.live = newHub(cfg.Timing.Window, d.renditionOf)
 	d.answers.generation, d.instances.generation = d.live.count, d.live.count
@@ -194,6 +199,8 @@ func (d *Dashboard) table() []route {
 		{path: "/questions", handle: d.questionsPage},
 		{path: "/privacy", handle: d.privacyPage},
 		{path: "/assets/{name}", free: true, handle: d.asset},
+		{path: "/search", handle: d.searchPage},
+		{path: "/api/v1/search", api: true, handle: d.apiSearch},
 		{path: "/live", api: true, stream: true, handle: d.liveEvents},
 		{path: "/api/v1/metrics", api: true, handle: d.apiMetrics},
 		{path: "/api/v1/query", api: true, handle: d.apiQuery},

@@ -50,7 +50,7 @@ func ByFacet(f wire.Facet) map[wire.MetricID]bool {
 }
 
 // Hurry takes the pause between two renditions of a page away.
-func (d *Dashboard) Hurry() { d.live.least = 0 }
+func (d *Dashboard) Hurry() { d.live.least, d.live.share = 0, 1000 }
 
 // Open is how many connections and pages are open.
 func (d *Dashboard) Open() (readers, pages int) {
@@ -69,4 +69,11 @@ func Charts() []string {
 		ids = append(ids, c.ID)
 	}
 	return ids
+}
+
+// Vocabulary is what search finds without rollups.
+func Vocabulary() []Hit {
+	d := new(Dashboard)
+	d.routes = d.table()
+	return d.vocabulary()
 }

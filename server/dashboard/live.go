@@ -23,6 +23,7 @@ import (
 type hub struct {
 	window time.Duration // after which a page changes by itself: its range moves
 	least  time.Duration // between two renditions of a page
+	share  float64       // the part of a processor that renditions may take
 	make   func(ctx context.Context, target string, generation uint64) (*rendition, error)
 	turn   chan struct{} // held by who makes a rendition
 
@@ -42,8 +43,6 @@ const (
 	maxSenderReaders = 24
 	maxWatched       = 64
 	maxRenditions    = 8 // that a page's readers may come back from
-	// liveShare is the part of a processor that renditions may take.
-	liveShare = 0.15
 )
 
 // An openPage is one that somebody reads.
@@ -59,7 +58,7 @@ type openPage struct {
 
 func newHub(window time.Duration, makeOne func(context.Context, string, uint64) (*rendition, error)) *hub {
 	return &hub{
-		window: window, least: min(max(window/20, time.Second), 10*time.Second), make: makeOne,
+		window: window, least: min(max(window/20, time.Second), 10*time.Second), share: 0.15, make: makeOne,
 		turn: make(chan struct{}, 1), told: time.Now(), changed: make(chan struct{}), ended: make(chan struct{}),
 		of: map[string]int{}, watched: map[string]*openPage{},
 	}
@@ -192,7 +191,7 @@ func (h *hub) renew(ctx context.Context, w *openPage) (*rendition, error) {
 	defer cancel()
 	r, err := h.make(ctx, w.target, g)
 	took := time.Since(began)
-	w.next = time.Now().Add(max(h.least, time.Duration(float64(took)*float64(pages)/liveShare)))
+	w.next = time.Now().Add(max(h.least, time.Duration(float64(took)*float64(pages)/h.share)))
 	if err != nil {
 		return nil, err
 	}

@@ -21,7 +21,8 @@ type page struct {
 	Title      string
 	Path       string // for the navigation
 	Private    bool
-	Live       bool // worth refreshing
+	Live       bool   // worth refreshing
+	Search     string // what was searched for
 	Script     bool
 	Style      string // of this page, beside style.css
 	Ranges     []rangeLink

@@ -4,6 +4,7 @@ import type { Chart } from "./chart";
 import "./frame";
 import type { Spec } from "./spec";
 import { follow } from "./live";
+import { suggest } from "./search";
 
 interface Figure extends HTMLElement {
   /** For tests: what is drawn. */
@@ -111,3 +112,4 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
 });
 
 follow({ redraw: (f) => draw(f as Figure) });
+suggest();

@@ -47,7 +47,7 @@ export function follow(page: Page): void {
     });
     source.addEventListener("change", (e) => {
       const change = JSON.parse((e as MessageEvent<string>).data) as Change;
-      version = change.version;
+      main.dataset.version = version = change.version;
       take(change);
       say(`Updated at ${change.at.slice(11, 19)}.`);
     });
@@ -71,7 +71,7 @@ export function follow(page: Page): void {
       const f = document.getElementById(c.id);
       if (!f) continue;
       for (const [k, v] of Object.entries(c.data)) f.setAttribute(`data-${k}`, v);
-      if (f.dataset.drawn) stale.add(c.id);
+      if (f.dataset.drawn) stale.add(c.id); // else it is drawn when it is seen
     }
     if (stale.size > 0 && drawing === undefined) drawing = window.setTimeout(() => void draw(), Math.random() * spread);
   };
