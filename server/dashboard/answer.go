@@ -117,7 +117,11 @@ func (d *Dashboard) compute(ctx context.Context, src source, public bool, a ques
 	groups := gather(a.metric, rows)
 	var hidden []*group
 	if guarded {
-		groups, hidden = d.cfg.Privacy.split(groups, a.windows(d.cfg.Timing), a.metric)
+		known, err := d.members(ctx, src, a)
+		if err != nil {
+			return nil, err
+		}
+		groups, hidden = d.cfg.Privacy.split(groups, a.windows(d.cfg.Timing), a.metric, known)
 		groups, hidden = a.chosen(groups), a.chosen(hidden)
 	}
 	groups = a.limited(groups)

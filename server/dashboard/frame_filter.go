@@ -141,7 +141,11 @@ func (d *Dashboard) computeFiltered(ctx context.Context, src source, a question)
 	if err != nil {
 		return nil, err
 	}
-	shown, _ := d.cfg.Privacy.split(gather(a.metric, every), a.windows(d.cfg.Timing), a.metric)
+	known, err := d.members(ctx, src, a)
+	if err != nil {
+		return nil, err
+	}
+	shown, _ := d.cfg.Privacy.split(gather(a.metric, every), a.windows(d.cfg.Timing), a.metric, known)
 	may := map[store.Key]bool{}
 	for _, g := range shown {
 		may[g.key] = true

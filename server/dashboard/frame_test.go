@@ -158,6 +158,38 @@ func TestFilterHides(t *testing.T) {
 	}
 }
 
+// TestSingleInstance: an instance that is alone in its country is in no answer by
+// country, however many cells it fills.
+func TestSingleInstance(t *testing.T) {
+	s := openStore(t)
+	ro := rollup{}
+	at := now.Add(-40 * time.Minute).Truncate(5 * time.Minute)
+	for id := range uint64(201) {
+		ro.active(at, id, wire.All, "")
+		ro.active(at, id, wire.Country, map[bool]string{true: "AD", false: map[bool]string{true: "FR", false: "DE"}[id >= 140]}[id == 200])
+	}
+	for _, status := range wire.MetricByID(wire.HTTPRequests).Dims[1].Values[1:60] {
+		d := dims(wire.HTTPRequests, "http/2", status, "site")
+		for country, instances := range map[string]uint64{"DE": 140, "FR": 60, "AD": 1} {
+			for _, g := range store.Grains {
+				r := ro.row(g, at, wire.HTTPRequests, wire.Country, country, d, "")
+				r.Count, r.Reports, r.Top = 1000*instances, uint32(instances), 1000
+			}
+		}
+	}
+	ro.commit(t, s)
+	h := serve(t, dashboard.Config{Store: s, Reports: openLog(t), Privacy: dashboard.Public})
+	ans := getJSON[dashboard.Answer](t, h, "/api/v1/query?metric=http.requests&range=1h&facet=country&by=value")
+	if len(ans.Rows) != 2 || ans.Rows[0].Group["value"] != "DE" || !ans.Rows[1].Suppressed || ans.Suppressed != 2 {
+		t.Errorf("%+v", ans)
+	}
+	for country, rows := range map[string]int{"DE": 1, "FR": 0, "AD": 0} {
+		if ans := getJSON[dashboard.Answer](t, h, "/api/v1/query?metric=http.requests&range=1h&filter=country:"+country); len(ans.Rows) != rows {
+			t.Errorf("%s: %+v", country, ans)
+		}
+	}
+}
+
 func TestCompare(t *testing.T) {
 	s := openStore(t)
 	ro := rollup{}

@@ -117,6 +117,9 @@ func TestInterceptionSuppression(t *testing.T) {
 	ro.verdicts(at, "DE", "chromium", 90_000, 10_000, 0, 60)
 	ro.verdicts(at, "FR", "chromium", 90_000, 9_000, 0, 60)
 	ro.verdicts(at, "AD", "chromium", 90_000, 40, 0, 60)
+	for id := range uint64(180) {
+		ro.active(at, id, wire.Country, []string{"DE", "FR", "AD"}[id%3])
+	}
 	ro.commit(t, s)
 	h := serve(t, dashboard.Config{Store: s, Reports: openLog(t), Privacy: dashboard.Privacy{MinInstances: 10, MinEvents: 5_000, MaxShare: 0.25}})
 	// A window's worth, which is all that there is.

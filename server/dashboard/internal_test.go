@@ -161,12 +161,12 @@ func TestPrivacy(t *testing.T) {
 		"no groups":                     {nil, "", ""},
 		"a neighbour that isn't enough": {[]*group{g("a", 90, 9000, 200), g("b", 60, 7000, 200), g("c", 60, 6000, 5000)}, "", "a b c"},
 	} {
-		shown, suppressed := p.split(c.groups, 12, m)
+		shown, suppressed := p.split(c.groups, 12, m, nil)
 		if diff := cmp.Diff([]string{c.shown, c.suppressed}, []string{names(shown), names(suppressed)}); diff != "" {
 			t.Errorf("%s: %s", name, diff)
 		}
 	}
-	if shown, suppressed := (Privacy{}).split([]*group{g("a", 1, 1, 1)}, 12, m); names(shown) != "a" || suppressed != nil {
+	if shown, suppressed := (Privacy{}).split([]*group{g("a", 1, 1, 1)}, 12, m, nil); names(shown) != "a" || suppressed != nil {
 		t.Error("without thresholds all is shown")
 	}
 	if err := (Privacy{MaxShare: 25}).check(); err == nil {

@@ -1,9 +1,12 @@
 package dashboard
 
 import (
+	"context"
 	"errors"
 	"slices"
+	"time"
 
+	"github.com/caddy-evergreen/evergreen/server/store"
 	"github.com/caddy-evergreen/evergreen/wire"
 )
 
@@ -21,6 +24,12 @@ import (
 // The number of instances is estimated from below. A row knows how many
 // windows of instances are in it; over n windows of time one instance gives at
 // most n of them, so that there were at least Reports / n instances.
+//
+// In a metric with several dimensions, an instance gives a row for each of its
+// cells, so that the estimate is too high once cells are added up. What must
+// not happen is that a value of a facet (a country) is shown though few
+// instances have it: it is shown only if it is among the instances that
+// reported (instances.active), which are counted each once, by the same rule.
 //
 // Limits, which the published data set (a later issue) will not have: answers
 // about different times or other dimensions can be subtracted from each other,
@@ -61,13 +70,14 @@ func (p Privacy) shown(g *group, windows uint64, m *wire.Metric) bool {
 	return p.MaxShare == 0 || float64(g.top) <= p.MaxShare*float64(g.total)
 }
 
-// split parts groups, which are in descending order of their totals.
-func (p Privacy) split(groups []*group, windows uint64, m *wire.Metric) (shown, hidden []*group) {
+// split parts groups, which are in descending order of their totals. known are
+// the values of the facet that may be seen at all, see members; nil means all.
+func (p Privacy) split(groups []*group, windows uint64, m *wire.Metric, known map[string]bool) (shown, hidden []*group) {
 	if p.open() {
 		return groups, nil
 	}
 	for _, g := range groups {
-		if p.shown(g, windows, m) {
+		if (known == nil || known[g.key.Value]) && p.shown(g, windows, m) {
 			shown = append(shown, g)
 		} else {
 			hidden = append(hidden, g)
@@ -83,4 +93,30 @@ func (p Privacy) split(groups []*group, windows uint64, m *wire.Metric) (shown, 
 		shown = shown[:last]
 	}
 	return shown, hidden
+}
+
+// members are the values of a's facet that enough different instances have, nil
+// where a doesn't tell values apart or nothing knows.
+func (d *Dashboard) members(ctx context.Context, src source, a question) (map[string]bool, error) {
+	m := wire.MetricByID(wire.InstancesActive)
+	if a.facet == wire.All || !a.byValue && !a.filtered || a.metric == m || !slices.Contains(m.Facets, a.facet) {
+		return nil, nil
+	}
+	s := a.span
+	if s.grain == store.Window && s.to.Sub(s.from) >= 4*time.Hour {
+		// Whole hours inside the span: fewer rows, and never more instances.
+		from, to := s.from.Add(time.Hour-1).Truncate(time.Hour), s.to.Truncate(time.Hour)
+		s = span{grain: store.Hour, from: from, to: to}
+	}
+	ans, err := d.answer(ctx, src, "", question{span: s, metric: m, facet: a.facet, byValue: true, limit: maxLimit})
+	if err != nil {
+		return nil, err
+	}
+	known := map[string]bool{}
+	for _, r := range ans.Rows {
+		if !r.Rest && !r.Suppressed {
+			known[r.Group["value"]] = true
+		}
+	}
+	return known, nil
 }
