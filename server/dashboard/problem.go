@@ -22,6 +22,11 @@ type fault struct {
 
 func (f *fault) Error() string { return f.title + ": " + f.Detail }
 
+// Problem is what the asker is told, where another package answers.
+func (f *fault) Problem() wire.Problem {
+	return wire.Problem{Title: f.title, Status: f.status, Detail: f.Detail}
+}
+
 func badParameter(format string, args ...any) error {
 	return &fault{http.StatusBadRequest, "a parameter is not understood", fmt.Sprintf(format, args...)}
 }

@@ -37,6 +37,7 @@ func commands() []command {
 		{"hello", "explain TLS ClientHellos", hello},
 		{"release", "say how much a version matters", releaseCommand},
 		{"advisory", "show known vulnerabilities, and rate them", advisoryCommand},
+		{"alert", "be told when a number departs from what is usual", alertCommand},
 		{"keys", "make and change the keys that updates are signed with", keysCommand},
 		{"bench", "make up a fleet of instances; measure how fast pages are", bench},
 		{"version", "print the version", version},
