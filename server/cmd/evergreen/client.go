@@ -38,10 +38,15 @@ type client struct {
 
 // clientFlags adds the flags that all commands have which ask a service.
 func (c *client) flags(fs *flag.FlagSet) {
-	fs.StringVar(&c.server, "server", cmp.Or(os.Getenv("EVERGREEN_SERVER"), "http://"+defaultConfig().Listen), "`URL` of the service; also from EVERGREEN_SERVER")
+	c.readFlags(fs)
 	fs.StringVar(&c.tokenFile, "token-file", "", "`FILE` with your token")
 	fs.StringVar(&c.keyFile, "key", "", "`FILE` with your key")
 	fs.BoolVar(&c.json, "json", false, "print the answer as JSON")
+}
+
+// readFlags are those of commands that only read what is public.
+func (c *client) readFlags(fs *flag.FlagSet) {
+	fs.StringVar(&c.server, "server", cmp.Or(os.Getenv("EVERGREEN_SERVER"), "http://"+defaultConfig().Listen), "`URL` of the service; also from EVERGREEN_SERVER")
 }
 
 // interleaved parses flags that may come after arguments, too, and answers

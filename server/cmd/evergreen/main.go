@@ -33,6 +33,7 @@ func commands() []command {
 		{"rollout", "bring a release to a growing share of instances", rolloutCommand},
 		{"plan", "find the smallest change that fixes a build", planCommand},
 		{"audit", "tell what a build is vulnerable to", audit},
+		{"query", "ask for the numbers that charts show, or search them", queryCommand},
 		{"dataset", "publish the open data set, verify or mirror one", datasetCommand},
 		{"hello", "explain TLS ClientHellos", hello},
 		{"release", "say how much a version matters", releaseCommand},
