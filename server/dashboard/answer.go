@@ -38,6 +38,8 @@ type Answer struct {
 	Q      []float64 `json:"q,omitempty"`
 	Total  uint64    `json:"total"` // of all rows' counts; for distinct, of all at once
 	Rows   []Row     `json:"rows"`
+	// Spans are what began and ended, the latest first; of timelines only.
+	Spans []Span `json:"spans,omitempty"`
 	// Suppressed is how many groups had too few instances to be shown.
 	Suppressed int `json:"suppressed,omitempty"`
 }

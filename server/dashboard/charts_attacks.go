@@ -3,6 +3,9 @@ package dashboard
 import "github.com/caddy-evergreen/evergreen/wire"
 
 var attacksCharts = []chart{
+	{ID: "timeline", Section: "incidents", Title: "Campaigns and unusual times", Doc: "Campaigns, and stretches of time with at least three times the incidents of a kind that the median period of the range has.", Of: "Incidents",
+		Form: timeline, Metric: wire.AttackIncidents, Derived: "/timeline", Wide: true,
+		None: "No campaign, and no time with far more incidents than usual, in this range."},
 	{ID: "incidents", Section: "incidents", Title: "Incidents", Doc: "Incidents that ended in each period, by kind.", Of: "Incidents",
 		Form: area, Metric: wire.AttackIncidents, Ask: "by=time,incident_kind", Own: true, Wide: true, Overview: true,
 		None: "No incident ended in this range."},

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/caddy-evergreen/evergreen/server/hll"
@@ -27,7 +28,7 @@ type derivation struct {
 	compute func(context.Context, *Dashboard, source, question) (*Answer, error)
 }
 
-var derivations = []*derivation{churn, ways, spread}
+var derivations = []*derivation{churn, ways, spread, attackTimes}
 
 // churn is which instances were not there in the period before, and which are
 // not there any more.
@@ -230,6 +231,15 @@ func greatest(counts map[string]uint64, n int, rest string) func(string) string 
 func (f *figure) flowNames(a question, names map[string]string) {
 	if f.Form != sankey {
 		return
+	}
+	if f.Derived == ways.path {
+		// What was completed is above what was not.
+		for _, r := range f.Answer.Rows {
+			if c := r.Group["client"]; !strings.HasPrefix(c, "library:") && !slices.Contains(f.order, c) {
+				f.order = append(f.order, c)
+			}
+		}
+		f.order = append(f.order, "TLS 1.3", "older", "failed", "post_quantum", "classical")
 	}
 	for _, r := range f.Answer.Rows {
 		for w, v := range r.Group {

@@ -55,6 +55,8 @@ func newFigure(c chart, href string, a question, ans, base *Answer) (*figure, er
 	f := &figure{chart: c, Href: href, Answer: ans, Empty: len(ans.Rows) == 0}
 	f.name(a)
 	switch {
+	case c.Form == timeline:
+		f.spans(a)
 	case c.overTime():
 		f.times(a)
 	case c.Form == split, c.Form == heat && c.Whole == "" && base == nil:
@@ -95,7 +97,6 @@ func (f *figure) name(a question) {
 			names[seriesKey(a.words(), r.Group)] = title(a.words(), r, a.facet)
 		}
 	}
-	f.flowNames(a, names)
 	order := []string{}
 	if len(a.byDims) == 1 && !a.byValue && !a.byLabel {
 		if vs := a.metric.Dims[a.byDims[0]].Values; len(vs) <= 16 {
@@ -103,6 +104,7 @@ func (f *figure) name(a question) {
 		}
 	}
 	f.names, f.order = names, order
+	f.flowNames(a, names)
 }
 
 // seriesKey is how the script tells groups apart.

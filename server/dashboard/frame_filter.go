@@ -97,8 +97,6 @@ func (c *chart) unfiltered(s string) string {
 	switch {
 	case c.Derived != "":
 		return "Not filtered: this is worked out of several sums, for all instances together."
-	case c.Derived != "":
-		return "Not filtered: this is worked out for all instances together."
 	case by == f.facet:
 		return fmt.Sprintf("Not filtered: this compares every %s.", f.facet)
 	case by != wire.All:

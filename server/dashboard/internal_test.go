@@ -31,7 +31,7 @@ func TestCharts(t *testing.T) {
 			t.Errorf("%s: %v", c.ID, err)
 			continue
 		}
-		if a.byTime != c.overTime() {
+		if a.byTime != (c.overTime() || c.Form == timeline) {
 			t.Errorf("%s is a %s, but by time: %t", c.ID, c.Form, a.byTime)
 		}
 		if (c.Form == columns) != (a.quantiles != nil && !c.overTime()) {

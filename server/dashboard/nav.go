@@ -92,9 +92,23 @@ func byPlace(views []sectionView, at url.Values) []sectionView {
 		if len(v.Figures) == 0 {
 			continue
 		}
+		for i, f := range v.Figures {
+			// Two in a row, but for what needs the room, and for a last one alone.
+			f.Wide = f.Form == worldmap || f.Form == sankey || i == len(v.Figures)-1 && narrow(v.Figures)%2 == 1
+		}
 		v.ID, v.Page, v.Lead = p.Pages[0].Path[1:], p.Pages[0].Path, p.Lead
 		v.More = v.Page + "?" + at.Encode()
 		out = append(out, v)
 	}
 	return out
+}
+
+// narrow is how many of figures do not need a row of their own.
+func narrow(figures []*figure) (n int) {
+	for _, f := range figures {
+		if f.Form != worldmap && f.Form != sankey {
+			n++
+		}
+	}
+	return n
 }

@@ -103,7 +103,7 @@ var questions = []asked{
 		[]string{"adoption", "adoption-clients", "adoption-countries", "adoption-requests", "sni", "families", "families-protocol", "ipv6-country", "transport", "protocols", "connections", "groups", "groups-time", "groups-country"}, nil},
 	{"attacks", "Which clients behave abnormally, which botnets rise, who is attacked, and who attacks?",
 		"An instance compares each minute with what is usual for it at that hour of the week; an incident begins and ends there, and its kind, size, length and number of sources leave, but no address. Where many instances have incidents with a network or a fingerprint of ClientHellos in common in the same hour, they are a campaign, such as a botnet's: campaigns are listed with the networks (ASN), fingerprints, and how they grow.",
-		[]string{"incidents", "incident-kinds", "incident-sources", "incident-events", "incident-durations", "incident-countries", "incident-networks", "behaviour", "scans", "scan-answers", "sources", "minute-fingerprints"}, []answerLine{
+		[]string{"timeline", "incidents", "incident-kinds", "incident-sources", "incident-events", "incident-durations", "incident-countries", "incident-networks", "behaviour", "scans", "scan-answers", "sources", "minute-fingerprints"}, []answerLine{
 			{"Campaigns", wire.MetricByID(wire.AttackIncidents).Name, "/attacks#campaigns", "/api/v1/campaigns?range=24h"},
 		}},
 	{"inside", "What goes wrong inside Caddy?",

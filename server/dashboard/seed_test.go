@@ -261,6 +261,31 @@ func plausible(t testing.TB, s store.Store, at time.Time, length time.Duration) 
 				ro.count(w, wire.TLSInterceptionLibraries, dims(wire.TLSInterceptionLibraries, lib, "inconsistent"), uint64(c*f.flag*part), instances)
 			}
 		}
+		for _, f := range []weighted{{"chromium", 0.45}, {"safari", 0.18}, {"firefox", 0.08}, {"bot", 0.14}, {"search-bot", 0.06}, {"python", 0.05}, {"go", 0.04}} {
+			all := n * 0.2 * f.weight
+			browser := f.name == "chromium" || f.name == "firefox" || f.name == "safari"
+			for _, part := range []weighted{{"all", 1}, {"tls", 0.98}, {"sni", 0.97}, {"tls13", 0.86}, {"http3", 0.04}, {"ipv6", 0.36 + 0.05*progress}, {"pq_negotiated", 0.11}, {"pq_offered", 0.12}, {"resumed", 0.2}, {"ech_offered", 0.01}} {
+				if browser && part.name != "all" && part.name != "ipv6" {
+					part.weight = map[string]float64{"tls": 0.99, "sni": 0.985, "tls13": 0.975, "http3": h3, "pq_negotiated": 0.7, "pq_offered": 0.74, "resumed": 0.5, "ech_offered": 0.6}[part.name]
+				}
+				ro.count(w, wire.ConnectionFeatures, dims(wire.ConnectionFeatures, part.name, f.name), uint64(all*part.weight*(1+0.01*rnd.NormFloat64())), instances)
+			}
+		}
+		for _, f := range []struct {
+			cause, library string
+			weight         float64
+		}{{"connect_and_close", "unknown", 0.4}, {"plain_http", "unknown", 0.15}, {"no_common_version", "openssl", 0.09}, {"client_unknown_ca", "go", 0.08}, {"closed_after_hello", "boringssl", 0.12}, {"timeout", "apple", 0.04}, {"no_common_suite", "schannel", 0.05}, {"reset", "openssl", 0.07}} {
+			ro.count(w, wire.TLSFailures, dims(wire.TLSFailures, f.cause, f.library), uint64(n*0.02*f.weight*(1+0.05*rnd.NormFloat64())), instances)
+		}
+		for i, kind := range []string{"scan", "request_flood", "credential_stuffing", "handshake_flood"} {
+			many := rnd.Float64() * 4 / float64(i+1)
+			if hour := int(at.Sub(w).Hours()); hour == 5*(i+1) || hour == 5*(i+1)+1 {
+				many += 12
+			}
+			if wire.IncidentKind.Has(kind) {
+				ro.count(w, wire.AttackIncidents, dims(wire.AttackIncidents, kind, ""), uint64(many), instances)
+			}
+		}
 		for _, k := range []weighted{{"browser", 0.55}, {"bot", 0.24}, {"tool", 0.11}, {"app", 0.05}, {"none", 0.05}} {
 			ro.count(w, wire.ClientRequests, dims(wire.ClientRequests, k.name, "http/2"), uint64(n*k.weight*(1+0.1*rnd.NormFloat64())), instances)
 		}
