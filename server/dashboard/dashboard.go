@@ -104,6 +104,7 @@ type Dashboard struct {
 	routes    []route
 	answers   cache[*Answer]
 	choices   cache[[]filterChoices]
+	notes     cache[*Annotations]
 	instances cache[*instanceSource]
 	live      *hub
 	found     cache[[]Hit]
@@ -145,6 +146,7 @@ func New(cfg Config) (*Dashboard, error) {
 		assets:    a,
 		answers:   cache[*Answer]{ttl: answerTTL, stale: answerStale, max: 512, now: cfg.Now},
 		choices:   cache[[]filterChoices]{ttl: choicesTTL, stale: choicesStale, max: 1, now: cfg.Now},
+		notes:     cache[*Annotations]{ttl: answerTTL, stale: answerStale, max: 64, now: cfg.Now},
 		instances: cache[*instanceSource]{ttl: instanceTTL, max: 8, now: cfg.Now},
 		advice:    cache[*Advice]{ttl: adviceTTL, max: 256, now: cfg.Now},
 	}

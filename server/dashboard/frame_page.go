@@ -63,7 +63,7 @@ func (d *Dashboard) chartPage(w http.ResponseWriter, r *http.Request) error {
 				body.Figure, err = d.figure(ctx, c, how)
 			}
 		case 1:
-			notes, err = d.annotationsIn(ctx, s)
+			notes, err = d.annotations(ctx, s)
 		case 2:
 			frame, err = d.frameView(ctx, r.URL.Path, at)
 		}

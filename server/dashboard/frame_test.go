@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -252,6 +253,31 @@ func TestAnnotations(t *testing.T) {
 	}
 }
 
+// TestIncidentNotes: two hours with ten times the incidents are one mark; the
+// hour that is not over is none.
+func TestIncidentNotes(t *testing.T) {
+	s := openStore(t)
+	ro := rollup{}
+	hour := now.Truncate(time.Hour)
+	for i := range 24 * 15 {
+		n := uint64(20 + i%3)
+		if i == 0 || i == 5 || i == 6 {
+			n *= 10
+		}
+		at := hour.Add(-time.Duration(i) * time.Hour)
+		ro.active(at, 1, wire.All, "")
+		ro.count(at, wire.AttackIncidents, dims(wire.AttackIncidents, "scan"), n, 10)
+	}
+	ro.commit(t, s)
+	h := serve(t, dashboard.Config{Store: s, Reports: openLog(t)})
+	got := getJSON[dashboard.Annotations](t, h, "/api/v1/annotations?range=24h&grain=hour")
+	end := hour.Add(-4 * time.Hour)
+	want := []dashboard.Annotation{{Time: hour.Add(-6 * time.Hour), End: &end, Kind: "incident", Title: "Incidents: 10.5 times the usual", Href: "/attacks#incidents"}}
+	if diff := cmp.Diff(want, got.Annotations); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func campaign0() time.Time { return time.Unix(campaign.Begin, 0).UTC() }
 
 // TestCSV: the same rows as in JSON, and nothing that a spreadsheet would run.
@@ -329,7 +355,7 @@ func TestChartPages(t *testing.T) {
 	if _, err := db.Exec("SET TimeZone = 'America/New_York'"); err != nil { // whoever asks
 		t.Fatal(err)
 	}
-	h := serve(t, dashboard.Config{Store: s, Reports: openLog(t)})
+	h := serve(t, dashboard.Config{Store: s, Reports: openLog(t), DataSet: os.DirFS(folder)})
 	// Hours that are published, in whole.
 	const span = "?from=2026-11-21T06:00:00Z&to=2026-11-21T09:00:00Z&grain=hour"
 	counted := 0
@@ -365,7 +391,12 @@ func TestChartPages(t *testing.T) {
 			t.Errorf("%s: %s", id, code("embed"))
 		}
 		if !dashboard.Derived(source) {
-			counted += overData(t, db, folder, id, code("sql-text"), source, h)
+			here := find(doc, func(n *html.Node) bool { return n.Data == "a" && strings.HasPrefix(attr(n, "href"), "/data/sql#q=") })
+			n := overData(t, db, folder, id, code("sql-text"), source, h)
+			if n > 0 && len(here) != 1 {
+				t.Errorf("%s can't be run in the browser", id)
+			}
+			counted += n
 		}
 	}
 	if counted < 30 {
