@@ -30,6 +30,7 @@ type dataManifest struct {
 	Days        []dataLoss `json:"days"`
 	Reprocessed []dataRedo `json:"reprocessed"`
 	Reprocess   *dataRedo  `json:"reprocessing"`
+	Withheld    []string   `json:"withheld"`
 }
 
 type dataRule struct {

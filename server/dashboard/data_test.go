@@ -185,3 +185,22 @@ func TestEngine(t *testing.T) {
 		}
 	}
 }
+
+// FuzzEnginePolicy: whatever a request says that its host is, the policy of the
+// worker has the same directives, and no other host's.
+func FuzzEnginePolicy(f *testing.F) {
+	for _, s := range []string{"example.org", "127.0.0.1:8080", "[::1]:80", "a b", "x;script-src *", "x,y", "a/b", "*", "evil.example:99999", "\x00", ".", "-"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, host string) {
+		got := dashboard.EnginePolicy(host)
+		before, after, ok := strings.Cut(got, "connect-src ")
+		sources, rest, ok2 := strings.Cut(after, ";")
+		if !ok || !ok2 || before != "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; " || rest != " base-uri 'none'; form-action 'none'" {
+			t.Fatalf("%q: %s", host, got)
+		}
+		if sources != "'self'" && sources != host+"/dataset/ "+host+"/data/engine/" || strings.ContainsAny(sources, "*,") {
+			t.Fatalf("%q: %s", host, got)
+		}
+	})
+}

@@ -41,8 +41,12 @@ type Manifest struct {
 	// Facets and metrics are described by the dictionary of the service.
 	Files []File `json:"files"`
 	Days  []Loss `json:"days"`
-	// Reprocessed are files that were made again after they had been published.
-	Reprocessed []Reprocessing `json:"reprocessed,omitempty"`
+	// Withheld is what the data set never has, in words.
+	Withheld []string `json:"withheld"`
+	// Reprocessed are files that were made again after they had been published;
+	// Reprocessing is what is under way: until it is gone, some files are old ones.
+	Reprocessed  []Reprocessing `json:"reprocessed,omitempty"`
+	Reprocessing *Reprocessing  `json:"reprocessing,omitempty"`
 }
 
 // A File is one of a data set.
@@ -75,6 +79,15 @@ type Reprocessing struct {
 	From string    `json:"from"` // the first day
 	To   string    `json:"to"`   // the last day
 	Why  string    `json:"why"`
+}
+
+var withheld = []string{
+	"minima, maxima and sums of bytes",
+	"two facets at once, such as a version in a country",
+	"networks, and anything of a single instance",
+	"of distinct things, more than two digits of an estimate",
+	"groups and sums that fail the rule, or would let one that does be computed: these are in the rests, or nowhere",
+	"what was reported after its hour had been published",
 }
 
 // Limits of what a manifest may ask of who mirrors it.

@@ -64,7 +64,16 @@ func Open(c Config) (*Publisher, error) {
 	if err != nil {
 		return nil, err
 	}
-	if m := p.manifest; m.Layout != 0 && (m.Rule != p.c.Rule || m.Method != Method) {
+	a, err := p.unfinished()
+	if err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
+	m := p.manifest
+	same := m.Layout == 0 || m.Rule == p.c.Rule && m.Method == Method
+	if a != nil {
+		same = a.Rule == p.c.Rule // Publish goes on with it
+	}
+	if !same {
 		return nil, errors.Join(fmt.Errorf("%w (%+v, method %d): run `evergreen dataset build --again` to publish all of it by the new one", ErrOtherRule, m.Rule, m.Method), p.Close())
 	}
 	return p, nil
@@ -144,13 +153,23 @@ func (p *Publisher) Run(ctx context.Context) error {
 	}
 }
 
-// Publish publishes the hours and days that are complete, and were not yet. It
-// returns how many files it wrote. After an error, it goes on where it was.
+// Publish publishes the hours and days that are complete, and were not yet, after
+// it has finished what Again began. It returns how many files it wrote. After an
+// error, it goes on where it was.
 func (p *Publisher) Publish(ctx context.Context) (files int, err error) {
+	a, err := p.unfinished()
+	if err != nil {
+		return 0, err
+	}
+	if a != nil {
+		if files, err = p.goOn(ctx, a); err != nil {
+			return files, err
+		}
+	}
 	until := p.c.Now().Add(-p.c.Delay).UTC()
 	day, err := p.first(ctx, until)
 	if err != nil || day.IsZero() {
-		return 0, err
+		return files, err
 	}
 	for ; day.Before(until); day = day.AddDate(0, 0, 1) {
 		n, err := p.publishDay(ctx, day, until)
@@ -327,6 +346,7 @@ func (c *counter) Write(b []byte) (int, error) {
 func (p *Publisher) sign() error {
 	m := p.manifest
 	m.Layout, m.Method, m.Name, m.Service, m.Licence, m.Attribution = Layout, Method, p.c.Name, p.c.Service, p.c.Licence, p.c.Attribution
+	m.Withheld = withheld
 	m.Simulated, m.Rule, m.Generated = p.c.Simulated, p.c.Rule, p.c.Now().UTC().Truncate(time.Second)
 	slices.SortFunc(m.Files, func(a, b File) int { return strings.Compare(a.Path, b.Path) })
 	b, err := json.MarshalIndent(m, "", "\t")

@@ -321,6 +321,91 @@ func TestAgain(t *testing.T) {
 	}
 }
 
+// What was stopped while it was published again goes on, wherever it was, and
+// ends with the same files; until then the manifest says so.
+func TestAgainGoesOn(t *testing.T) {
+	now := day0.AddDate(0, 0, 3).Add(5 * time.Hour)
+	c := Config{Store: newFleet(4), Folder: filepath.Join(t.TempDir(), "data"), State: t.TempDir(), Key: key(t), Now: func() time.Time { return now }}
+	p := open(t, c)
+	publish(t, p)
+	p.Close()
+	strict := Rule{MinInstances: 100, MinEvents: 5000, MaxShare: 0.25}
+	whole := func(c Config) []File {
+		t.Helper()
+		m, err := Verify(t.Context(), os.DirFS(c.Folder), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.Rule != strict || m.Reprocessing != nil || len(m.Reprocessed) != 1 || m.Reprocessed[0].Why != "a test" {
+			t.Errorf("%+v %+v %+v", m.Rule, m.Reprocessing, m.Reprocessed)
+		}
+		return m.Files
+	}
+	var want []File
+	stopped := 0
+	for stop := range 5 {
+		c := c
+		c.Rule, c.Folder, c.State = strict, t.TempDir(), t.TempDir()
+		for from, to := range map[string]string{p.c.Folder: c.Folder, p.c.State: c.State} {
+			if err := os.CopyFS(to, os.DirFS(from)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		p, err := OpenAgain(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		days := 0
+		p.c.Now = func() time.Time { // is asked once a day, at least
+			if m, err := os.ReadFile(filepath.Join(c.Folder, ManifestName)); err == nil && strings.Contains(string(m), `"reprocessing"`) {
+				days++
+			}
+			if days > stop && stop > 0 {
+				cancel()
+			}
+			return now
+		}
+		_, err = p.Again(ctx, "a test")
+		cancel()
+		if err := p.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if stop == 0 {
+			if err != nil {
+				t.Fatal(err)
+			}
+			want = whole(c)
+			continue
+		}
+		if err == nil {
+			continue // it was over by then
+		}
+		stopped++
+		if m, err := os.ReadFile(filepath.Join(c.Folder, ManifestName)); err != nil || !strings.Contains(string(m), `"reprocessing"`) {
+			t.Errorf("stopped after %d days, and the manifest does not say so: %v", stop, err)
+		}
+		loose := c
+		loose.Rule = Public
+		if _, err := Open(loose); !errors.Is(err, ErrOtherRule) {
+			t.Errorf("goes on with the former rule: %v", err)
+		}
+		if p, err = Open(c); err != nil {
+			t.Fatal(err)
+		}
+		publish(t, p)
+		if err := p.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if d := gocmp.Diff(want, whole(c)); d != "" {
+			t.Errorf("stopped after %d days:\n%s", stop, d)
+		}
+	}
+	if stopped == 0 {
+		t.Error("nothing was stopped")
+	}
+}
+
 func TestMirror(t *testing.T) {
 	now := day0.AddDate(0, 0, 1).Add(5 * time.Hour)
 	c := Config{Store: newFleet(2), Folder: filepath.Join(t.TempDir(), "data"), State: t.TempDir(), Key: key(t), Now: func() time.Time { return now }}
