@@ -81,7 +81,7 @@ func (d *Dashboard) sqlPage(w http.ResponseWriter, r *http.Request) error {
 func dataColumns(m *wire.Metric) []string {
 	columns := []string{"time", "facet", "value"}
 	for _, dim := range m.Dims {
-		columns = append(columns, dim.Name)
+		columns = append(columns, dataColumn(dim.Name))
 	}
 	if m.Label != "" {
 		columns = append(columns, m.Label)
@@ -91,6 +91,15 @@ func dataColumns(m *wire.Metric) []string {
 		columns = append(columns, "p10", "p25", "p50", "p75", "p90", "p99")
 	}
 	return columns
+}
+
+// dataColumn is the column of the data set for a dimension: its name, but for
+// the one that would be called as what is counted.
+func dataColumn(dimension string) string {
+	if dimension == "count" {
+		return "class"
+	}
+	return dimension
 }
 
 const vendorFolder = "assets/vendor"

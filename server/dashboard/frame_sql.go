@@ -74,7 +74,7 @@ func (a question) sql(from string) string {
 		case "label":
 			by = append(by, identifier(a.metric.Label))
 		default:
-			by = append(by, identifier(w))
+			by = append(by, identifier(dataColumn(w)))
 		}
 	}
 	where := []string{"facet = " + text(a.facet.String())}
@@ -90,7 +90,7 @@ func (a question) sql(from string) string {
 			for _, v := range vs {
 				names = append(names, dim.ValueName(v))
 			}
-			where = append(where, in(identifier(dim.Name), names))
+			where = append(where, in(identifier(dataColumn(dim.Name)), names))
 		}
 	}
 	const layout = "2006-01-02 15:04:05+00"
@@ -99,11 +99,7 @@ func (a question) sql(from string) string {
 		"time >= TIMESTAMPTZ " + text(g.Start(a.from).Format(layout)),
 		"time < TIMESTAMPTZ " + text(a.to.UTC().Format(layout)),
 	}
-	// Where a dimension has the name of what is counted, DuckDB calls that count_1.
-	n := "count"
-	if a.metric.Dim("count") >= 0 {
-		n = "count_1"
-	}
+	const n = "count"
 	count := "sum(" + n + ")::DOUBLE AS events"
 	switch {
 	case a.metric.Kind == wire.KindDistinct && !a.byTime:

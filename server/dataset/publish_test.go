@@ -497,6 +497,19 @@ func TestKeys(t *testing.T) {
 	}
 }
 
+// TestColumns: no table has two columns of a name, which readers refuse.
+func TestColumns(t *testing.T) {
+	for _, m := range wire.Metrics() {
+		seen := map[string]bool{}
+		for _, c := range columns(m) {
+			if seen[c.name] {
+				t.Errorf("%s has two columns %s", m.Name, c.name)
+			}
+			seen[c.name] = true
+		}
+	}
+}
+
 func FuzzManifest(f *testing.F) {
 	f.Add([]byte(`{"layout":1,"files":[{"path":"v1/hour/http.requests/2026-11-21.parquet","sha256":"` + strings.Repeat("0", 64) + `"}]}`))
 	f.Add([]byte(`{"layout":1,"files":[{"path":"v1/hour/../../x/2026-11-21.parquet"}]}`))

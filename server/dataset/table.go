@@ -42,7 +42,7 @@ func columns(m *wire.Metric) []column {
 		}},
 	}
 	for i, d := range m.Dims {
-		all = append(all, column{d.Name, "dict,optional", text, func(r *Row) any {
+		all = append(all, column{dimensionColumn(d), "dict,optional", text, func(r *Row) any {
 			if r.Dims == nil {
 				return nil
 			}
@@ -78,6 +78,15 @@ func columns(m *wire.Metric) []column {
 		}
 	}
 	return all
+}
+
+// dimensionColumn is a dimension's column: its name, but for the one that would
+// be called as what is counted.
+func dimensionColumn(d *wire.Dimension) string {
+	if d.Name == "count" {
+		return "class"
+	}
+	return d.Name
 }
 
 // writeParquet writes a table with Zstandard, statistics that let a reader skip
