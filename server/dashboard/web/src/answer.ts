@@ -84,7 +84,7 @@ export function keyOf(a: Answer, r: Row): string {
 export function nameOf(key: string, a: Answer, how: Reading): string {
   if (key === rest) return "Everything else";
   if (key === suppressed) return "Too few to show";
-  if (key === "") return a.metric.startsWith("instances.") ? "Instances" : "Requests";
+  if (key === "") return how.names[""] ?? (a.metric.startsWith("instances.") ? "Instances" : "Requests");
   return how.names[key] ?? key;
 }
 

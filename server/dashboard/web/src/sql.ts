@@ -127,12 +127,12 @@ async function show(r: Result, charts: string): Promise<void> {
   const d = drawable(r);
   figure.hidden = !d;
   if (!d) return;
-  byID("result-chart-title").textContent = d.title;
+  byID("result-chart-title").textContent = d.title.charAt(0).toUpperCase() + d.title.slice(1);
   const { Chart } = (await import(charts)) as typeof import("./chart");
   chart?.box.disconnect();
   chart?.of.dispose();
   const box = figure.querySelector<HTMLElement>(".canvas")!;
-  const drawn = new Chart(box, { id: "result", kind: d.kind, title: d.title, unit: "", names: {}, order: [], mean: false, whole: undefined });
+  const drawn = new Chart(box, { id: "result", kind: d.kind, title: d.title, unit: "", names: { "": d.title }, order: [], mean: false, whole: undefined });
   drawn.draw(d.answer);
   chart = { of: drawn, box: new ResizeObserver(() => drawn.resize()) };
   chart.box.observe(box);
