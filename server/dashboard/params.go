@@ -55,6 +55,9 @@ var questionParams = append([]string{"metric", "period", "filter", "facet", "val
 // unless it is one that may be repeated.
 func strict(q url.Values, known []string, repeatable ...string) error {
 	for _, k := range slices.Sorted(maps.Keys(q)) {
+		if len(known) == 0 {
+			return badParameter("%.60q is no parameter here: this takes none.", k)
+		}
 		if !slices.Contains(known, k) {
 			return badParameter("%.60q is no parameter here.%s There are: %s.", k, guess(k, known), oneOf(known))
 		}
