@@ -137,6 +137,7 @@ func New(cfg Config) (*Dashboard, error) {
 	if err := cfg.Privacy.check(); err != nil {
 		return nil, err
 	}
+	cfg.Store = coarser{cfg.Store}
 	a, err := loadAssets(cfg.Dev)
 	if err != nil {
 		return nil, err
