@@ -106,6 +106,7 @@ type Dashboard struct {
 	choices   cache[[]filterChoices]
 	notes     cache[*Annotations]
 	instances cache[*instanceSource]
+	whole     cache[*recording] // pages, as they are sent
 	live      *hub
 	found     cache[[]Hit]
 	known     func() []Hit   // the vocabulary
@@ -150,6 +151,7 @@ func New(cfg Config) (*Dashboard, error) {
 		notes:     cache[*Annotations]{ttl: answerTTL, stale: answerStale, max: 64, now: cfg.Now},
 		instances: cache[*instanceSource]{ttl: instanceTTL, max: 8, now: cfg.Now},
 		advice:    cache[*Advice]{ttl: adviceTTL, max: 256, now: cfg.Now},
+		whole:     cache[*recording]{ttl: answerTTL, stale: answerStale, max: keptPages, now: cfg.Now},
 	}
 	d.found = cache[[]Hit]{ttl: foundTTL, stale: foundStale, max: 1, now: cfg.Now}
 	d.known = sync.OnceValue(d.vocabulary)
@@ -256,6 +258,7 @@ const contentSecurityPolicy = "default-src 'none'; script-src 'self'; style-src 
 	"connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 
 func (d *Dashboard) serve(rt route) http.Handler {
+	handle := d.keep(rt)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Content-Security-Policy", contentSecurityPolicy)
@@ -280,7 +283,7 @@ func (d *Dashboard) serve(rt route) http.Handler {
 		}
 		err := d.admit(w, r, rt.cost())
 		if err == nil {
-			err = rt.handle(w, r)
+			err = handle(w, r)
 		}
 		if err != nil {
 			d.fail(w, r, rt, err)
