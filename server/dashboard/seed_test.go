@@ -402,7 +402,19 @@ func (ro rollup) facet(f wire.Facet, values []weighted, rnd *rand.Rand) {
 			key := r.Key
 			key.Facet, key.Value = f, c.name
 			n := uint64(float64(r.Count) * c.weight * skew[k])
-			ro[key] = &store.Row{Key: key, Count: n, Reports: r.Reports/10 + 1, Top: n / 20}
+			if wire.MetricByID(key.Metric).Kind.FromServer() {
+				ro[key] = &store.Row{Key: key, Count: n, Reports: r.Reports/10 + 1, Top: n / 20}
+				continue
+			}
+			if key.Grain != store.Window {
+				continue // follows from its windows
+			}
+			for _, g := range store.Grains {
+				up := ro.row(g, time.Unix(key.Start, 0), key.Metric, f, c.name, key.Dims, key.Label)
+				up.Count += n
+				up.Reports += r.Reports/10 + 1
+				up.Top = max(up.Top, n/20)
+			}
 		}
 	}
 }

@@ -16,9 +16,12 @@ type Config struct {
 	Instances int       // that report at To, 1 to MaxInstances
 	From, To  time.Time // whole hours; To may lie inside of one, at a window's start
 	// Windows is for how long before To sums by window are made; 0 means 48
-	// hours. Hours and days are made of all the time.
+	// hours.
 	Windows time.Duration
-	Timing  wire.Timing // zero means wire.DefaultTiming
+	// Hours is the same for sums by hour; 0 means all the time, of which there
+	// are days in any case.
+	Hours  time.Duration
+	Timing wire.Timing // zero means wire.DefaultTiming
 }
 
 // The bounds of a Config.
@@ -66,6 +69,9 @@ func New(cfg Config) (*Fleet, error) {
 		cfg.Windows = 48 * time.Hour
 	}
 	cfg.From, cfg.To = cfg.From.UTC(), cfg.To.UTC()
+	if cfg.Hours == 0 {
+		cfg.Hours = cfg.To.Sub(cfg.From)
+	}
 	switch {
 	case cfg.Instances < 1 || cfg.Instances > MaxInstances:
 		return nil, fmt.Errorf("a fleet of %d instances can't be made: choose 1 to %d", cfg.Instances, MaxInstances)
@@ -73,8 +79,8 @@ func New(cfg Config) (*Fleet, error) {
 		return nil, errors.New("a fleet begins at a whole hour and ends with a window")
 	case cfg.To.Sub(cfg.From) < time.Hour || cfg.To.Sub(cfg.From) > MaxLength:
 		return nil, fmt.Errorf("a fleet's history of %s can't be made: choose an hour to five years", cfg.To.Sub(cfg.From))
-	case cfg.From.Unix() < 0 || cfg.Windows < 0:
-		return nil, errors.New("a fleet's history begins after 1970, and its windows have a length")
+	case cfg.From.Unix() < 0 || cfg.Windows < 0 || cfg.Hours < 0:
+		return nil, errors.New("a fleet's history begins after 1970, and its windows and hours have a length")
 	}
 	f := &Fleet{cfg: cfg, begin: cfg.From.Unix() / 3600, end: (cfg.To.Unix() + 3599) / 3600}
 	rng := rand.New(rand.NewPCG(cfg.Seed, 0x666c656574)) // "fleet"

@@ -42,7 +42,7 @@ func (f *Fleet) history(ctx context.Context, from, to time.Time, only func(*wire
 	}
 	h := &history{
 		f: f, ctx: ctx, only: only, sink: sink, from: from.Unix(), to: to.Unix(), step: f.stepper(),
-		windowsFrom: f.cfg.To.Add(-f.cfg.Windows).Unix(), window: int64(window / time.Second),
+		windowsFrom: f.cfg.To.Add(-f.cfg.Windows).Unix(), hoursFrom: f.cfg.To.Add(-f.cfg.Hours).Truncate(time.Hour).Unix(), window: int64(window / time.Second),
 	}
 	first, last := h.from/3600, (h.to+3599)/3600
 	for at := first; at < last; {
@@ -78,6 +78,7 @@ type history struct {
 	step                *stepper
 	from, to            int64 // Unix seconds
 	windowsFrom, window int64
+	hoursFrom           int64
 	rows                [len(store.Grains)][]store.Row
 }
 
@@ -96,7 +97,11 @@ func (h *history) flush(n int) error {
 	return h.ctx.Err()
 }
 
+// add adds a row, unless it is older than sums of its grain are made.
 func (h *history) add(g store.Grain, r store.Row) {
+	if g == store.Window && r.Start < h.windowsFrom || g == store.Hour && r.Start < h.hoursFrom {
+		return
+	}
 	if h.rows[g] == nil {
 		h.rows[g] = make([]store.Row, 0, most+most/8)
 	}
@@ -172,9 +177,7 @@ func (h *history) distinct(m *wire.Metric, facet wire.Facet, moments []*moment) 
 			}
 			if byWindow {
 				for _, at := range starts {
-					if at >= h.windowsFrom {
-						row(store.Window, at, v, gr)
-					}
+					row(store.Window, at, v, gr)
 				}
 			}
 			row(store.Hour, mo.hour*3600, v, gr)
@@ -226,9 +229,7 @@ func (h *history) counted(m *wire.Metric, facet wire.Facet, moments []*moment) {
 				day[v*len(numbers)+k] = max(day[v*len(numbers)+k], count)
 				if byWindow {
 					for _, at := range starts {
-						if at >= h.windowsFrom {
-							row(store.Window, at, v, n, count)
-						}
+						row(store.Window, at, v, n, count)
 					}
 				}
 				row(store.Hour, mo.hour*3600, v, n, count)
@@ -307,11 +308,7 @@ func (h *history) events(s *shape, facet wire.Facet, moments []*moment) error {
 				for j := range windowly {
 					hourly[j].add(&windowly[j])
 				}
-				if at >= h.windowsFrom {
-					h.emit(store.Window, at, s, facet, names, windowly)
-				} else {
-					clear(windowly)
-				}
+				h.emit(store.Window, at, s, facet, names, windowly)
 			}
 		}
 		for j := range hourly {

@@ -67,6 +67,7 @@ func benchFleet(ctx context.Context, args []string, stdout, stderr io.Writer) er
 	rollups := fs.Bool("rollups", false, "write sums into the store of --data")
 	data := fs.String("data", "", "data `FOLDER` of a server that is not running")
 	windows := fs.Duration("windows", 48*time.Hour, "with --rollups, for how `LONG` before the end sums of five minutes are written, too")
+	hours := fs.Duration("hours", 0, "the same for sums of an hour; 0 is all of the history, of which there are sums of days in any case")
 	server := fs.String("server", "", "`URL` of a running server to send reports to")
 	senders := fs.Int("senders", 16, "with --server, how `MANY` instances send at once")
 	if err := parse(fs, args); err != nil {
@@ -77,6 +78,8 @@ func benchFleet(ctx context.Context, args []string, stdout, stderr io.Writer) er
 		return fmt.Errorf("choose --rollups with --data, or --server: %w", errUsage)
 	case *rollups && *data == "":
 		return fmt.Errorf("say with --data where the store is to be: %w", errUsage)
+	case *windows < 0 || *hours < 0:
+		return fmt.Errorf("--windows and --hours are lengths of time: %w", errUsage)
 	case *days < 1:
 		return fmt.Errorf("%d days are no history: %w", *days, errUsage)
 	case *server != "" && *days > 7:
@@ -85,7 +88,7 @@ func benchFleet(ctx context.Context, args []string, stdout, stderr io.Writer) er
 		return fmt.Errorf("%d senders are not 1 to 256: %w", *senders, errUsage)
 	}
 	to := time.Now().UTC().Truncate(wire.DefaultTiming.Window)
-	cfg := fleet.Config{Seed: *seed, Instances: *instances, To: to, From: to.Truncate(24*time.Hour).AddDate(0, 0, 1-*days), Windows: *windows}
+	cfg := fleet.Config{Seed: *seed, Instances: *instances, To: to, From: to.Truncate(24*time.Hour).AddDate(0, 0, 1-*days), Windows: *windows, Hours: *hours}
 	if *rollups {
 		w, err := writeFleet(ctx, cfg, *data, stdout)
 		if err != nil {
