@@ -90,7 +90,7 @@ func benchFleet(ctx context.Context, args []string, stdout, stderr io.Writer) er
 	to := time.Now().UTC().Truncate(wire.DefaultTiming.Window)
 	cfg := fleet.Config{Seed: *seed, Instances: *instances, To: to, From: to.Truncate(24*time.Hour).AddDate(0, 0, 1-*days), Windows: *windows, Hours: *hours}
 	if *rollups {
-		w, err := writeFleet(ctx, cfg, *data, stdout)
+		w, err := writeFleet(ctx, cfg, *data, to, stdout, func(*fleet.Fleet) {})
 		if err != nil {
 			return err
 		}
@@ -101,8 +101,9 @@ func benchFleet(ctx context.Context, args []string, stdout, stderr io.Writer) er
 	return sendFleet(ctx, cfg, *server, *senders, stdout)
 }
 
-// writeFleet writes a fleet's history into the store of a new data folder.
-func writeFleet(ctx context.Context, cfg fleet.Config, data string, stdout io.Writer) (w fleet.Written, err error) {
+// writeFleet writes a fleet's history, until a time, into the store of a new
+// data folder. made is given the fleet.
+func writeFleet(ctx context.Context, cfg fleet.Config, data string, until time.Time, stdout io.Writer, made func(*fleet.Fleet)) (w fleet.Written, err error) {
 	path := filepath.Join(data, storeFile)
 	if _, err := os.Stat(path); err == nil {
 		return w, fmt.Errorf("%s is there already: simulated numbers are never mixed with others; choose another folder with --data", path)
@@ -116,7 +117,11 @@ func writeFleet(ctx context.Context, cfg fleet.Config, data string, stdout io.Wr
 		return w, err
 	}
 	fmt.Fprintf(stdout, "%d instances from %s on, made up in %s\n", f.Instances(), cfg.From.Format(time.DateOnly), time.Since(begin).Round(time.Millisecond))
+	made(f)
 	for _, e := range f.Events() {
+		if e.From.After(until) {
+			continue
+		}
 		fmt.Fprintf(stdout, "  %s  %-10s %s\n", e.From.Format("2006-01-02 15:04"), e.Kind, e.Of)
 	}
 	// First of all, so that no crash leaves numbers that pass for real.
@@ -128,10 +133,10 @@ func writeFleet(ctx context.Context, cfg fleet.Config, data string, stdout io.Wr
 		return w, err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	if w, err = f.Write(ctx, s, cfg.From, cfg.To); err != nil {
+	if w, err = f.Write(ctx, s, cfg.From, until); err != nil {
 		return w, err
 	}
-	if err := s.Compact(ctx, cfg.To.Add(-time.Hour)); err != nil {
+	if err := s.Compact(ctx, until.Add(-time.Hour)); err != nil {
 		return w, err
 	}
 	took := time.Since(begin)
@@ -143,7 +148,7 @@ func writeFleet(ctx context.Context, cfg fleet.Config, data string, stdout io.Wr
 	if err != nil {
 		return w, err
 	}
-	perDay := float64(info.Size()) / float64(cfg.Instances) / (cfg.To.Sub(cfg.From).Hours() / 24)
+	perDay := float64(info.Size()) / float64(cfg.Instances) / (until.Sub(cfg.From).Hours() / 24)
 	fmt.Fprintf(stdout, "%d rows in %s (%.0f a second); %d MiB on disk, %.1f bytes a row, %.0f bytes an instance and day\n",
 		rows, took.Round(time.Millisecond), float64(rows)/took.Seconds(), info.Size()>>20, float64(info.Size())/float64(max(rows, 1)), perDay)
 	return w, nil

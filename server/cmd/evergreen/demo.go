@@ -24,7 +24,11 @@ the module, starts it with a small site, and sends it varied traffic over
 HTTP/1.1, HTTP/2 and HTTP/3, until Ctrl-C. Windows last ten seconds instead of
 five minutes, so that numbers arrive at once. Needs Go; the first build takes a
 few minutes, later ones seconds. Nothing leaves this machine but what ` + "`go`" + ` asks
-the module proxy for.`
+the module proxy for.
+
+With --history the pages begin with the past of a simulated fleet, which goes on
+reporting while one watches; they say that it is simulated. Windows last a
+minute then. It is made anew at each start, in its own folder.`
 
 // demoTiming makes numbers arrive while one watches.
 var demoTiming = wire.Timing{Window: 10 * time.Second, Notice: 0, ReportEvery: 10 * time.Second}
@@ -36,6 +40,9 @@ func demo(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	caddy := fs.String("caddy", "v2.11.9", "`VERSION` of Caddy to build")
 	module := fs.String("module", "", "`FOLDER` with the module's source (default: the checkout that the current folder is in, else this program's own version)")
 	rate := fs.Int("rate", 20, "`REQUESTS` a second, 1 to 200")
+	history := fs.String("history", "", "simulate a fleet that has reported for so `LONG`, such as 90d (default none)")
+	instances := fs.Int("instances", 120, "`NUMBER` of instances of the simulated fleet, 1 to 5000; the more, the longer the start takes")
+	seed := fs.Uint64("seed", 1, "`NUMBER` that the simulated fleet follows from")
 	if err := parse(fs, args); err != nil {
 		return err
 	}
@@ -49,7 +56,18 @@ func demo(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		}
 		*dir = filepath.Join(cache, "evergreen", "demo")
 	}
-	d := &demonstration{dir: *dir, rate: *rate, out: stdout}
+	d := &demonstration{dir: *dir, rate: *rate, out: stdout, timing: demoTiming, data: "service"}
+	if *history != "" {
+		days, err := parseDays(*history)
+		if err != nil {
+			return err
+		}
+		if *instances < 1 || *instances > 5000 {
+			return fmt.Errorf("a simulated fleet of %d instances is not between 1 and 5000: %w", *instances, errUsage)
+		}
+		d.timing, d.data = wire.Timing{Window: time.Minute, ReportEvery: time.Minute}, "simulated"
+		d.past = &pastFleet{days: days, instances: *instances, seed: *seed}
+	}
 	err := d.run(ctx, *listen, *caddy, *module)
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		err = nil // Ctrl-C is how it ends
@@ -61,9 +79,12 @@ func demo(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 }
 
 type demonstration struct {
-	dir  string
-	rate int
-	out  io.Writer
+	dir    string
+	data   string // the service's folder in dir
+	rate   int
+	out    io.Writer
+	timing wire.Timing
+	past   *pastFleet // nil: none
 }
 
 func (d *demonstration) say(format string, args ...any) { fmt.Fprintf(d.out, format+"\n", args...) }
@@ -89,6 +110,11 @@ func (d *demonstration) run(ctx context.Context, listen, version, module string)
 		return errors.Join(err, ln.Close())
 	}
 
+	if d.past != nil {
+		if err := d.past.write(ctx, filepath.Join(d.dir, d.data), d.timing, d.out); err != nil {
+			return errors.Join(err, ln.Close())
+		}
+	}
 	stopServing, err := d.serve(ctx, ln)
 	if err != nil {
 		return errors.Join(err, ln.Close())
@@ -123,18 +149,30 @@ func (d *demonstration) serve(ctx context.Context, ln net.Listener) (stop func()
 		return nil, fmt.Errorf("opening the service's log: %w", err)
 	}
 	config := defaultConfig()
-	config.Data = filepath.Join(d.dir, "service")
+	config.Data = filepath.Join(d.dir, d.data)
 	config.Name = "Evergreen demonstration"
-	config.ReportEvery.Duration = demoTiming.ReportEvery
+	config.ReportEvery.Duration = d.timing.ReportEvery
 	config.Roles = []string{roleCollect, roleDashboard}
-	s, err := newService(ctx, config, demoTiming, slog.New(slog.NewTextHandler(log, nil)), "")
+	s, err := newService(ctx, config, d.timing, slog.New(slog.NewTextHandler(log, nil)), "")
 	if err != nil {
 		return nil, errors.Join(err, log.Close())
 	}
 	// The service ends after Caddy, which sends what it has left when it stops.
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	done := make(chan error, 1)
-	go func() { done <- errors.Join(s.Run(ctx, ln), s.Close(), log.Close()) }()
+	simulated := make(chan struct{})
+	go func() {
+		defer close(simulated)
+		if d.past != nil {
+			d.past.goOn(ctx, s)
+		}
+	}()
+	go func() {
+		err := s.Run(ctx, ln)
+		cancel()
+		<-simulated
+		done <- errors.Join(err, s.Close(), log.Close())
+	}()
 	return func() error {
 		cancel()
 		return <-done
@@ -150,9 +188,9 @@ func (d *demonstration) traffic(ctx context.Context, exe, base string) error {
 	d.say("starting Caddy with a small site on https://localhost:%d", ports.HTTPS)
 	caddy, err := testbed.StartCaddy(ctx, exe, filepath.Join(d.dir, "caddy"), testbed.Site(ports), ports,
 		"EVERGREEN_ENDPOINT="+base,
-		"EVERGREEN_WINDOW="+demoTiming.Window.String(),
-		"EVERGREEN_NOTICE="+demoTiming.Notice.String(),
-		"EVERGREEN_REPORT_EVERY="+demoTiming.ReportEvery.String())
+		"EVERGREEN_WINDOW="+d.timing.Window.String(),
+		"EVERGREEN_NOTICE="+d.timing.Notice.String(),
+		"EVERGREEN_REPORT_EVERY="+d.timing.ReportEvery.String())
 	if err != nil {
 		return err
 	}
@@ -179,7 +217,7 @@ func (d *demonstration) send(ctx context.Context, caddy *testbed.Caddy, base str
 	d.say("  JSON API        %s/api/v1/openapi.json", base)
 	d.say("  next report     %s", caddy.AdminURL("/evergreen/report"))
 	d.say("")
-	d.say("The first numbers arrive within %s. Ctrl-C ends it.", 2*demoTiming.Window)
+	d.say("The first numbers arrive within %s. Ctrl-C ends it.", 2*d.timing.Window)
 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

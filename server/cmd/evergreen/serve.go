@@ -98,6 +98,7 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 // A service is the stages of both flows behind the network, wired together.
 type service struct {
 	config     Config
+	timing     wire.Timing
 	log        *slog.Logger
 	reports    *ingestlog.Log
 	store      *duckdb.Store
@@ -113,7 +114,7 @@ type service struct {
 
 // newService opens everything below config.Data and starts nothing.
 func newService(ctx context.Context, config Config, timing wire.Timing, log *slog.Logger, dev string) (_ *service, err error) {
-	s := &service{config: config, log: log}
+	s := &service{config: config, timing: timing, log: log}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Close())
