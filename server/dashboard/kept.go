@@ -25,10 +25,11 @@ func (d *Dashboard) keep(rt route) handler {
 			return rt.handle(w, r)
 		}
 		// All that a page follows from: its address, how it was reached, which is
-		// in its links, and what its reader can decompress.
+		// in its links, what its reader can decompress, and what was counted: an open
+		// page that was told of something and a new one show the same.
 		encoding := preferred(r.Header.Get("Accept-Encoding"), "gzip")
 		proto := r.Header.Get("X-Forwarded-Proto") == "https" || r.TLS != nil
-		key := fmt.Sprintf("%s %t %q %q %s", encoding, proto, r.Host, r.URL.Path, r.URL.RawQuery)
+		key := fmt.Sprintf("%d %s %t %q %q %s", d.live.count(), encoding, proto, r.Host, r.URL.Path, r.URL.RawQuery)
 		kept, err := d.whole.get(r.Context(), key, 2*queryTimeout, func(ctx context.Context) (rec *recording, err error) {
 			defer func() {
 				if p := recover(); p != nil {

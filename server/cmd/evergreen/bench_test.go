@@ -31,6 +31,9 @@ func TestSimulated(t *testing.T) {
 	}
 	config := defaultConfig()
 	config.Data, config.Roles = data, []string{roleCollect, roleDashboard}
+	if err := config.complete(); err != nil {
+		t.Fatal(err)
+	}
 	s, err := newService(t.Context(), config, wire.DefaultTiming, slog.New(slog.NewTextHandler(io.Discard, nil)), "")
 	if err != nil {
 		t.Fatal(err)
