@@ -12,20 +12,20 @@ import (
 	"github.com/caddy-evergreen/evergreen/server/store"
 )
 
-// counting counts queries.
-type counting struct {
+// tallying counts queries.
+type tallying struct {
 	store.Store
 	queries atomic.Int64
 }
 
-func (c *counting) Query(ctx context.Context, q store.Query) ([]store.Row, error) {
+func (c *tallying) Query(ctx context.Context, q store.Query) ([]store.Row, error) {
 	c.queries.Add(1)
 	return c.Store.Query(ctx, q)
 }
 
 // TestKept has many readers open a page at once, in different ways.
 func TestKept(t *testing.T) {
-	s := &counting{Store: openStore(t)}
+	s := &tallying{Store: openStore(t)}
 	h := serve(t, dashboard.Config{Store: s, Reports: openLog(t), Now: func() time.Time { return now }})
 	first := get(t, h, "/tls?range=24h", "Accept-Encoding", "gzip")
 	asked := s.queries.Load()
