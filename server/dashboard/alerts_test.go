@@ -240,6 +240,8 @@ func TestAlertPages(t *testing.T) {
 		c.add(2 * time.Second)
 		return strings.Contains(get(t, h, "/alerts").Body.String(), "As usual")
 	})
+	described := description(t)
+	conform(t, described, "/api/v1/alerts", getJSON[any](t, h, "/api/v1/alerts"), object{"$ref": "#/components/schemas/AlertSubscription"})
 	w := get(t, h, "/alerts")
 	if csp := w.Header().Get("Content-Security-Policy"); !strings.Contains(csp, "form-action 'self'") {
 		t.Errorf("its form can't be sent: %s", csp)
