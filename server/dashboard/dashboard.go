@@ -295,7 +295,7 @@ func (rt route) cost() int {
 	switch {
 	case rt.free:
 		return 0
-	case rt.api:
+	case rt.api && !rt.stream:
 		return 1
 	}
 	return costPage

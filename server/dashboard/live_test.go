@@ -322,3 +322,27 @@ func TestCORS(t *testing.T) {
 		t.Errorf("an instance's page may be read from %q", got)
 	}
 }
+
+// TestLivePages: every page that says its version can be followed.
+func TestLivePages(t *testing.T) {
+	s := openStore(t)
+	plausible(t, s, now, 10*time.Minute)
+	srv := liveOn(t, dashboard.Config{Store: s, Reports: openLog(t)})
+	pages := []string{"/chart/protocols"}
+	for _, p := range dashboard.Paths() {
+		if p = strings.TrimSuffix(p, "{$}"); !strings.Contains(p, "{") && !strings.HasPrefix(p, "/api/") && p != "/live" {
+			pages = append(pages, p)
+		}
+	}
+	for _, p := range pages {
+		w := get(t, srv.Config.Handler, p)
+		if w.Code != http.StatusOK || !strings.Contains(w.Body.String(), "<main") || !strings.Contains(w.Body.String(), "data-version=") {
+			continue
+		}
+		next, leave := srv.events(t, url.Values{"page": {p}})
+		if c := changeOf(t, next); len(c.Parts) == 0 && strings.Contains(w.Body.String(), " data-live") {
+			t.Errorf("%s has no parts", p)
+		}
+		leave()
+	}
+}
