@@ -99,6 +99,7 @@ type Config struct {
 
 // A Dashboard answers requests. It keeps no state but a short-lived cache.
 type Dashboard struct {
+	pictures
 	cfg       Config
 	assets    *assets
 	routes    []route
@@ -158,6 +159,7 @@ func New(cfg Config) (*Dashboard, error) {
 	d.rates, d.connections = newLimits(cfg.Limits), senders.NewRates(1, 1, 1)
 	d.live = newHub(cfg.Timing.Window, d.renditionOf)
 	d.answers.generation, d.instances.generation = d.live.count, d.live.count
+	d.pictures = newPictures(cfg.Now)
 	d.routes = d.table()
 	d.pages = recorded(d.routes, func(rt route) bool { return rt.live })
 	d.data = recorded(d.routes, func(rt route) bool { return rt.api && !rt.stream })
@@ -231,6 +233,7 @@ func (d *Dashboard) table() []route {
 			route{path: "/api/v1" + v.path + ".csv", api: true, handle: d.apiDerivedCSV(v)})
 	}
 	routes = append(routes, d.alertRoutes()...)
+	routes = append(routes, route{path: "/embed/{id}", handle: d.embed})
 	for _, t := range topics {
 		routes = append(routes, route{path: t.Path, live: true, handle: d.topic(t)})
 	}

@@ -26,6 +26,7 @@ type figure struct {
 	Empty  bool
 	Answer *Answer
 	surroundings
+	base *Answer
 }
 
 // A legendItem names the colour of a column, by its class.
@@ -52,7 +53,7 @@ const (
 
 // newFigure makes a chart's figure. base answers the chart's base, if it has one.
 func newFigure(c chart, href string, a question, ans, base *Answer) (*figure, error) {
-	f := &figure{chart: c, Href: href, Answer: ans, Empty: len(ans.Rows) == 0}
+	f := &figure{chart: c, Href: href, Answer: ans, base: base, Empty: len(ans.Rows) == 0}
 	f.name(a)
 	switch {
 	case c.Form == timeline:

@@ -28,6 +28,7 @@ type framing struct {
 type surroundings struct {
 	Page       string // the chart on its own
 	CSV, SVG   string
+	Still      *still // for pages without scripts; nil where there is nothing to draw
 	Notes      string // annotations of the time, in the API
 	Before     string // the data of the time before; "" unless that is compared with
 	Unfiltered string // why the page's filter does nothing here
@@ -71,6 +72,7 @@ func (d *Dashboard) framing(ctx context.Context, at url.Values) (*framing, error
 func (fr *framing) surround(ctx context.Context, f *figure, a question, ask func(context.Context, chart, question) (*Answer, error)) error {
 	f.Page = "/chart/" + f.ID + "?" + fr.at.Encode()
 	f.CSV = csvPath(f.Href)
+	f.setPictures(fr.at)
 	f.Unfiltered = f.unfiltered(fr.at.Get("filter"))
 	if f.overTime() || f.Form == timeline {
 		f.Notes = "/api/v1/annotations?" + without(fr.at, frameParams...).Encode()

@@ -40,11 +40,16 @@ type noteLine struct{ When, Kind, Title, Href string }
 
 const dayGrain = store.Day
 
-// chartPage answers with a chart's own page.
+// chartPage answers /chart/{id} with a chart's own page, and /chart/{id}.svg
+// with its picture.
 func (d *Dashboard) chartPage(w http.ResponseWriter, r *http.Request) error {
-	c, ok := chartByID(r.PathValue("id"))
+	id, picture := strings.CutSuffix(r.PathValue("id"), ".svg")
+	c, ok := chartByID(id)
 	if !ok {
 		return d.missing(w, r)
+	}
+	if picture {
+		return d.chartPicture(w, r, c)
 	}
 	s, at, err := d.pageSpan(r)
 	if err != nil {

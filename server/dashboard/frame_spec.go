@@ -19,6 +19,8 @@ type spec struct {
 	Mean  bool              `json:"mean,omitempty"`
 	Flow  []string          `json:"levels,omitempty"`  // of a sankey
 	Col   string            `json:"columns,omitempty"` // of a heat
+	// Wholes are, in pictures of a matrix whose columns overlap, its rows' counts.
+	Wholes map[string]uint64 `json:"wholes,omitempty"`
 	// Annotations and Before are only in pictures' specs: a page has their
 	// addresses, and a script puts them in.
 	Annotations []Annotation `json:"annotations,omitempty"`
@@ -30,9 +32,9 @@ type spec struct {
 func (f *figure) spec() spec {
 	s := spec{
 		ID: f.ID, Kind: f.Form, Title: f.Title, Unit: string(wire.MetricByID(f.Metric).Unit),
-		Names: f.names, Order: f.order, Mean: f.Mean, Flow: f.Flow, Col: f.Columns,
+		Names: f.valueNames(), Order: f.order, Mean: f.Mean, Flow: f.Flow, Col: f.Columns,
 	}
-	if f.Form == portion {
+	if f.Form == portion || f.Form == matrix || f.Form == heat {
 		s.Whole = f.Whole
 	}
 	return s

@@ -99,7 +99,7 @@ var kinds = []struct {
 	}, {
 		name: "area", kind: "area", spec: map[string]any{"before": twoDays("v", "a", "b")}, answer: twoDays("v", "a", "b", "c"), says: []string{"a", "b", "c", "2000"},
 	}, {
-		name: "share", kind: "share", spec: map[string]any{"before": twoDays("tls_version", "TLS 1.2", "TLS 1.3")}, answer: twoDays("tls_version", "TLS 1.2", "TLS 1.3"), says: []string{"TLS 1.3", "100\u202f%"},
+		name: "share", kind: "share", spec: map[string]any{"before": twoDays("tls_version", "TLS 1.2", "TLS 1.3", "TLS 1.0", "unknown")}, answer: twoDays("tls_version", "TLS 1.2", "TLS 1.3", "TLS 1.1", "unknown"), says: []string{"TLS 1.3", "100\u202f%"},
 	}, {
 		name: "portion", kind: "portion", spec: map[string]any{"whole": "all"}, answer: twoDays("adopted", "h3", "all"), says: []string{"60\u202f%"}, not: []string{"all"},
 	}, {

@@ -46,6 +46,18 @@ type Job struct {
 	Theme  string          `json:"theme"`  // Light or Dark
 	Width  int             `json:"width"`  // pixels
 	Height int             `json:"height"`
+	// Frame is what is around a picture that stands for itself; nil leaves the
+	// chart alone, on no background.
+	Frame *Frame `json:"frame,omitempty"`
+	// Reason is what is said in place of a chart if the answer is empty.
+	Reason string `json:"reason,omitempty"`
+}
+
+// A Frame is a picture's title, what the chart is of, and where it is from.
+type Frame struct {
+	Title  string `json:"title"`
+	Note   string `json:"note,omitempty"`
+	Source string `json:"source,omitempty"`
 }
 
 // Themes.

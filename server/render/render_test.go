@@ -103,6 +103,37 @@ func TestSVG(t *testing.T) {
 	}
 }
 
+// TestFrame: a picture that stands for itself says what it is, and one without
+// numbers why.
+func TestFrame(t *testing.T) {
+	r := New(Config{})
+	j := job("line")
+	j.Width, j.Height = 480, 360
+	j.Frame = &Frame{Title: "Requests & what was answered, a title that takes more than a single line", Note: "last 24 hours", Source: "Evergreen <test>, of 12 instances"}
+	svg, err := r.SVG(t.Context(), j)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := strings.Join(texts(t, svg), "|")
+	for _, want := range []string{"Requests & what was answered", "single line", "last 24 hours", "Evergreen <test>", "4xx"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("the picture says %q, without %q", got, want)
+		}
+	}
+	j.Answer = json.RawMessage(`{"by":[],"rows":[]}`)
+	j.Reason = "All that was counted in this range is in groups too small to be shown."
+	if svg, err = r.SVG(t.Context(), j); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(texts(t, svg), " "); !strings.Contains(got, j.Reason) || !strings.Contains(got, "last 24 hours") {
+		t.Errorf("the picture of nothing says %q", got)
+	}
+	j.Height = MinSize
+	if _, err := r.SVG(t.Context(), j); err == nil || !strings.Contains(err.Error(), "no room") {
+		t.Errorf("a picture without room: %v", err)
+	}
+}
+
 // TestConcurrent draws more at once than there are engines.
 func TestConcurrent(t *testing.T) {
 	r := New(Config{Runtimes: 2})

@@ -24,7 +24,7 @@ const common = {
 // What pages load: app.js always, chart.js once a chart is about to be seen.
 await build({
   ...common,
-  entryPoints: ["src/app.ts", "src/chart.ts", "src/style.css", "src/noscript.css"],
+  entryPoints: ["src/app.ts", "src/chart.ts", "src/style.css", "src/noscript.css", "src/embed.css"],
   outdir: "../assets/dist",
   format: "esm",
   target: ["es2022"],

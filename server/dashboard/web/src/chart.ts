@@ -1,6 +1,7 @@
 // Draws one figure's chart into a page. Loaded once a chart is about to be seen.
 import type { Answer } from "./answer";
 import { build } from "./option";
+import { aside } from "./option_times";
 import type { World } from "./option_map";
 import { init, registerMap, type ECharts } from "./parts";
 import type { Spec } from "./spec";
@@ -32,10 +33,10 @@ export class Chart {
     this.instance = init(box, null, { renderer: "svg" });
   }
 
-  /** What is drawn, for tests: the numbers, as ECharts has them. */
+  /** What is drawn, for tests: the answer's numbers, as ECharts has them. */
   shown(): { name: string; data: unknown }[] {
-    const series = (this.instance.getOption() as { series?: { name: string; data: unknown }[] }).series ?? [];
-    return series.map((s) => ({ name: s.name, data: s.data }));
+    const series = (this.instance.getOption() as { series?: { id?: string; name: string; data: unknown }[] }).series ?? [];
+    return series.filter((s) => !s.id?.startsWith(aside)).map((s) => ({ name: s.name, data: s.data }));
   }
 
   async draw(answer: Answer): Promise<void> {

@@ -46,19 +46,21 @@ function grid(a: Answer, spec: Spec): Grid {
     row.set(k[1], (row.get(k[1]) ?? 0) + r.count);
     if (k[1] !== spec.whole) columnSums.set(k[1], (columnSums.get(k[1]) ?? 0) + r.count);
   }
-  const total = (row: Map<string, number>) => (spec.whole ? (row.get(spec.whole) ?? 0) : [...row.values()].reduce((x, y) => x + y, 0));
+  const total = (key: string, row: Map<string, number>) =>
+    spec.wholes?.[key] ?? (spec.whole ? (row.get(spec.whole) ?? 0) : [...row.values()].reduce((x, y) => x + y, 0));
   const place = (v: string) => {
     if (v === rest || v === suppressed) return 1e6;
     const i = spec.order.indexOf(v);
     return i < 0 ? 1e5 : i;
   };
   const overTime = a.by.includes("time");
-  const rows = [...sums].sort(([x, xs], [y, ys]) => place(x) - place(y) || total(ys) - total(xs)).slice(0, mostRows);
+  const parts = spec.whole !== undefined || spec.wholes !== undefined || spec.kind === "matrix";
+  const rows = [...sums].sort(([x, xs], [y, ys]) => place(x) - place(y) || total(y, ys) - total(x, xs)).slice(0, mostRows);
   const columns = [...columnSums].sort(([x, n], [y, o]) => (overTime ? +x - +y : place(x) - place(y) || o - n)).map(([c]) => c).slice(-mostColumns);
-  const cells = rows.flatMap(([, sum], i) => columns.flatMap((c, j): Cell[] => {
+  const cells = rows.flatMap(([r, sum], i) => columns.flatMap((c, j): Cell[] => {
     const count = sum.get(c);
     if (count === undefined) return [];
-    return [{ row: i, column: j, count, ...(spec.whole || spec.kind === "matrix" ? { part: Math.min(1, count / Math.max(total(sum), 1)) } : {}) }];
+    return [{ row: i, column: j, count, ...(parts ? { part: Math.min(1, count / Math.max(total(r, sum), 1)) } : {}) }];
   }));
   return { rows: rows.map(([r]) => r), columns, cells };
 }

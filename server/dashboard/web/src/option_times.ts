@@ -28,6 +28,9 @@ function drawn(a: Answer, spec: Spec): Drawn {
   return { series, points: series.map((s) => s.points.map(([t, v]): Point => (v === null ? [t, null] : [t, (100 * v) / Math.max(totals.get(t) ?? 0, 1), v]))) };
 }
 
+/** How ids of series begin that are no series of the answer's. */
+export const aside = "aside ";
+
 const lengths = { window: 300_000, hour: 3_600_000, day: 86_400_000 };
 
 /** How long a period is: of windows, which are as long as the server says, the least that lies between two. */
@@ -46,8 +49,9 @@ function earlier(a: Answer, spec: Spec, now: Drawn, colours: string[], theme: Th
   if (!before || before.rows.length === 0) return [];
   const shift = Date.parse(a.from) - Date.parse(before.from);
   const then = drawn(before, spec);
+  let n = 0;
   const dashed = (name: string, colour: string, data: Point[]) => ({
-    type: "line", name, data: data.map(([t, v]) => [t + shift, v]), symbol: "none", silent: true, z: 4,
+    type: "line", id: `${aside}before ${n++}`, name, data: data.map(([t, v]) => [t + shift, v]), symbol: "none", silent: true, z: 4,
     lineStyle: { width: 1.5, type: [5, 4], color: colour, opacity: 0.85 }, itemStyle: { color: colour },
     emphasis: { disabled: true }, tooltip: { show: false },
   });
@@ -61,12 +65,12 @@ function earlier(a: Answer, spec: Spec, now: Drawn, colours: string[], theme: Th
   const lines: object[] = [];
   // Edges are stacked in the order of what is drawn now, so that they can be compared.
   const order = [...now.series.map((s) => then.series.findIndex((t) => t.key === s.key)), ...then.series.map((_, i) => i)].filter((i, n, all) => i >= 0 && all.indexOf(i) === n);
-  order.forEach((i, n) => {
+  order.forEach((i, place) => {
     for (const [t, v] of then.points[i]!) {
       const sum = edges.get(t);
       edges.set(t, v === null || sum === null ? null : (sum ?? 0) + v);
     }
-    const last = n === order.length - 1;
+    const last = place === order.length - 1;
     if (spec.kind === "share" ? !last : last) {
       const data = [...edges].sort(([x], [y]) => x - y).map(([t, v]): Point => [t, v]);
       lines.push(dashed("Before", theme.ink, data));
@@ -96,7 +100,7 @@ function bands(a: Answer, spec: Spec, now: Drawn, colours: string[]): object[] {
 /** A shade between a lower and an upper line: [time, low, high]. */
 export function band(name: string, colour: string, data: [number, number, number][]): object {
   return {
-    type: "custom", name, data, silent: true, clip: true, z: 1, encode: { x: 0, y: [1, 2] },
+    type: "custom", id: `${aside}${name} ${data[0]?.[0]}`, name, data, silent: true, clip: true, z: 1, encode: { x: 0, y: [1, 2] },
     tooltip: { show: false }, itemStyle: { color: colour },
     renderItem: (p: { dataIndex: number }, api: { coord: (at: [number, number]) => [number, number] }) => p.dataIndex > 0 ? undefined : {
       type: "polygon",

@@ -2,8 +2,9 @@
 import { empty, type Answer } from "./answer";
 import { build } from "./option";
 import { init, registerMap } from "./parts";
-import type { Kind, Spec } from "./spec";
-import { themeOf } from "./theme";
+import { inside, lay, nothing, place, type Frame } from "./picture";
+import type { Kind, Size, Spec } from "./spec";
+import { themeOf, type Theme } from "./theme";
 import { themes, font } from "evergreen:themes";
 import { world } from "evergreen:world";
 
@@ -14,6 +15,9 @@ interface Job {
   theme: "light" | "dark";
   width: number;
   height: number;
+  frame?: Frame;
+  /** Why there is nothing, if there is not. */
+  reason?: string;
 }
 
 declare const globalThis: Record<string, unknown>;
@@ -28,15 +32,22 @@ globalThis.evergreenRender = (text: string): string => {
   const job = JSON.parse(text) as Job;
   // ECharts writes it into attributes as it is.
   const theme = themeOf((name) => themes[job.theme][name] ?? "", font.replaceAll('"', "'"));
-  const size = { width: job.width, height: job.height, still: true };
-  const chart = init(null, null, { renderer: "svg", ssr: true, width: job.width, height: job.height });
+  const laid = lay(job.frame, theme, job.width, job.height);
+  const size = { ...inside(laid, job.frame, job.width, job.height), still: true };
+  if (size.height < 60) throw new Error("a picture so low has no room for a chart below its title");
+  return place(drawn(job, theme, size), laid, job.frame, theme, job.width, job.height);
+};
+
+function drawn(job: Job, theme: Theme, size: Size): string {
+  if (empty(job.answer)) return nothing(job.reason || "Nothing was counted in this range.", theme, size.width, size.height);
+  const chart = init(null, null, { renderer: "svg", ssr: true, width: size.width, height: size.height });
   try {
-    if (!empty(job.answer)) chart.setOption(build(job.answer, { ...job.spec, kind: job.kind }, theme, size, world));
+    chart.setOption(build(job.answer, { ...job.spec, kind: job.kind }, theme, size, world));
     return settled(chart.renderToSVGString());
   } finally {
     chart.dispose();
   }
-};
+}
 
 /** What a picture needs: no answers to a pointer, and the same ids whatever was drawn before. */
 function settled(svg: string): string {

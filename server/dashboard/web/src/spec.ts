@@ -15,6 +15,8 @@ export interface Spec extends Reading {
   unit: string;
   /** Of a split, matrix or heat: the word of by whose values are its columns. */
   columns?: string;
+  /** Of a matrix whose columns overlap: how much there is of each row in all. */
+  wholes?: Record<string, number>;
   /** Of a Sankey: the words of by, from left to right; those of the answer if not set. */
   levels?: string[];
   /** On the axis of time, beside those of the answer. */
