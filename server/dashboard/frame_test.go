@@ -117,6 +117,13 @@ func TestFilter(t *testing.T) {
 			t.Errorf("%s says %v, want %q", id, note, says)
 		}
 	}
+	// Headline numbers that it can't be applied to say so.
+	for path, want := range map[string]bool{"/adoption?range=1h&filter=country:DE": false, "/adoption?range=1h&filter=platform:linux/amd64": true} {
+		tile := find(parsed(t, h, path), func(n *html.Node) bool { return attr(n, "id") == "tile-ipv6" })
+		if len(tile) != 1 || strings.Contains(text(tile[0]), "not filtered") != want {
+			t.Errorf("%s: %v", path, tile)
+		}
+	}
 	selected := find(doc, func(n *html.Node) bool {
 		return n.Data == "option" && strings.HasPrefix(attr(n, "value"), "country:") && strings.Contains(render(t, n), "selected")
 	})

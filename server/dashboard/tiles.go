@@ -71,10 +71,23 @@ func (d *Dashboard) topicTiles(ctx context.Context, page string, s span, at url.
 		asks = append(asks, func(ctx context.Context) (tile, error) { return d.partTile(ctx, p, s, at) })
 	}
 	ts := make([]tile, len(asks))
-	return ts, each(ctx, len(asks), func(ctx context.Context, i int) (err error) {
+	err := each(ctx, len(asks), func(ctx context.Context, i int) (err error) {
 		ts[i], err = asks[i](ctx)
 		return err
 	})
+	markUnfiltered(ts, at)
+	return ts, err
+}
+
+// markUnfiltered says of tiles that they are of all instances though the page
+// has a filter, since what they count is not kept by it.
+func markUnfiltered(ts []tile, at url.Values) {
+	for i := range ts {
+		t := &ts[i]
+		if u, err := url.Parse(t.Href); err == nil && at.Get("filter") != "" && !u.Query().Has("filter") {
+			t.Note += "; not filtered"
+		}
+	}
 }
 
 // tiles makes the headline numbers of the overview. nothing says that no
@@ -95,6 +108,7 @@ func (d *Dashboard) tiles(ctx context.Context, s span, at url.Values) (_ []tile,
 		}
 		return err
 	})
+	markUnfiltered(ts, at)
 	return ts, nothing, err
 }
 
