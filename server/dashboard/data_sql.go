@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -47,7 +48,7 @@ type sqlBody struct {
 	Tables    []sqlTable
 }
 
-// An sqlQuestion is one to begin with. Kind is how its result is drawn.
+// An sqlQuestion is one to begin with.
 type sqlQuestion struct{ Title, SQL string }
 
 // Link is the page with the question's query.
@@ -67,14 +68,33 @@ func (d *Dashboard) sqlPage(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	body := sqlBody{Publishes: m != nil, Questions: sqlQuestions}
+	body := sqlBody{}
 	if m != nil {
+		body.Questions = answerable(m.Files)
+		body.Publishes = len(body.Questions) > 0
 		for _, t := range dataTables(m.Files) {
 			body.Tables = append(body.Tables, sqlTable{t.Metric, t.Doc, dataColumns(wire.MetricByName(t.Metric))})
 		}
 	}
 	w.Header().Set("Content-Security-Policy", contentSecurityPolicy+"; worker-src 'self'")
 	return d.render(w, r, "sql.html", page{Title: "SQL", Path: "/data/sql", Style: "data.css", Body: body}, http.StatusOK)
+}
+
+var sqlTableName = regexp.MustCompile(`(day|hour)\."([a-z0-9_.]+)"`)
+
+// answerable are the questions whose tables there are.
+func answerable(files []dataFile) []sqlQuestion {
+	has := map[string]bool{}
+	for _, f := range files {
+		has[f.Grain+" "+f.Metric] = true
+	}
+	var questions []sqlQuestion
+	for _, q := range sqlQuestions {
+		if t := sqlTableName.FindStringSubmatch(q.SQL); t != nil && has[t[1]+" "+t[2]] {
+			questions = append(questions, q)
+		}
+	}
+	return questions
 }
 
 // dataColumns are those of a metric's tables.

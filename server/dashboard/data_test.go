@@ -64,6 +64,13 @@ func TestData(t *testing.T) {
 			t.Errorf("%s without a data set: %s", path, body)
 		}
 	}
+	// All is too small to be published.
+	nothing := withDataset(t, cfg, publish(t, s, dataset.Rule{MinInstances: 1_000_000, MaxShare: 1}))
+	for path, want := range map[string]string{"/data": "nothing so far passes", "/data/sql": "published nothing yet"} {
+		if w := get(t, nothing, path); w.Code != http.StatusOK || !strings.Contains(w.Body.String(), want) {
+			t.Errorf("%s with a data set that is empty: %d %s", path, w.Code, w.Body)
+		}
+	}
 	folder := publish(t, s, dataset.Rule{MinInstances: 20, MinEvents: 500, MaxShare: 0.5})
 	h := withDataset(t, cfg, folder)
 	for _, path := range []string{"/data", "/data/sql"} {

@@ -110,6 +110,7 @@ function explained(err: unknown): string {
   const text = (err instanceof Error ? err.message : String(err)).replace(/^Invalid Input Error: Attempting to fetch from an unsuccessful query result\s*Error: /, "");
   if (err instanceof Ended) return text;
   if (/XMLHttpRequest|Failed to (fetch|open|execute)|NetworkError|HTTP/i.test(text)) return `${text} (A query can read the files of this data set, and nothing else.)`;
+  if (/unreachable|abort\(/i.test(text)) return `DuckDB failed, and is loaded anew for the next query (${text}).`;
   if (broken.test(text)) return `It needed more memory than a query may have here (${text}).`;
   return text;
 }

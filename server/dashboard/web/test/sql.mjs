@@ -41,6 +41,14 @@ async function open(options = {}, path = "/data/sql") {
   return { page, context, asked };
 }
 
+const axe = await readFile(new URL("../node_modules/axe-core/axe.min.js", import.meta.url), "utf8");
+
+async function accessible(page, label) {
+  await page.evaluate(axe);
+  const { violations } = await page.evaluate(() => window.axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] }));
+  check(violations.length === 0, `${label} is accessible ${violations.map((v) => `${v.id}: ${v.nodes[0]?.html}`)}`);
+}
+
 const patient = { timeout: 180_000 };
 
 /** Runs a query and gives what the page says of it. */
@@ -107,7 +115,7 @@ async function answered(page, start) {
 // Hostile queries.
 {
   const { page, asked } = await open();
-  await page.locator("#sql").evaluate((f) => { f.dataset.seconds = "20"; });
+  await page.locator("#sql").evaluate((f) => { f.dataset.seconds = "10"; });
   const before = await ask(page, "SELECT 1");
   check(before.rows.length === 1, "an engine to attack");
   for (const sql of [
@@ -168,8 +176,10 @@ for (const [label, options] of [
   const { page } = await open(options);
   await answered(page, () => page.locator("a.question").nth(0).click());
   await page.screenshot({ path: `${out}/sql-${label}.png`, fullPage: true });
+  await accessible(page, `/data/sql ${label}, with a result`);
   await page.goto(base + "/data", { waitUntil: "load" });
   await page.screenshot({ path: `${out}/data-${label}.png`, fullPage: true });
+  await accessible(page, `/data ${label}`);
   for (const path of ["/data", "/data/sql"]) {
     await page.goto(base + path, { waitUntil: "load" });
     const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
