@@ -136,6 +136,13 @@ func (d *Dashboard) engine(w http.ResponseWriter, r *http.Request) error {
 		h.Set("Content-Security-Policy", engineSecurityPolicy(r.Host))
 		send(w, r, "text/javascript; charset=utf-8", b, "no-cache")
 		return nil
+	case "licences.txt":
+		b, err := d.assets.read(vendorFolder + "/" + name)
+		if err != nil {
+			return err
+		}
+		send(w, r, "text/plain; charset=utf-8", b, "no-cache")
+		return nil
 	case "duckdb-eh.wasm":
 		return d.sendVendored(w, r, name, "application/wasm")
 	}
