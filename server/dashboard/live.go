@@ -53,7 +53,10 @@ type openPage struct {
 	// Held by who makes the next rendition.
 	last *rendition
 	past []*rendition // older ones, without their HTML
-	next time.Time    // when another may be made
+	// told are the events that lead to last, by the version that they lead from:
+	// most readers have the same.
+	told map[string]*message
+	next time.Time // when another may be made
 }
 
 func newHub(window time.Duration, makeOne func(context.Context, string, uint64) (*rendition, error)) *hub {
@@ -199,20 +202,35 @@ func (h *hub) renew(ctx context.Context, w *openPage) (*rendition, error) {
 		w.past = append(w.past, old.bare())
 		w.past = w.past[max(0, len(w.past)-maxRenditions):]
 	}
-	w.last = r
+	w.last, w.told = r, nil
 	return r, nil
 }
 
-// since is what of r's page changed since the reader's version.
-func (h *hub) since(w *openPage, r *rendition, version string) change {
+// since is the event of what of r's page changed since the reader's version.
+func (h *hub) since(w *openPage, r *rendition, version string) (*message, error) {
 	h.turn <- struct{}{}
 	defer func() { <-h.turn }()
-	for _, old := range w.past {
-		if old.version == version {
-			return r.since(old)
-		}
+	if m := w.told[version]; m != nil && w.last == r {
+		return m, nil
 	}
-	return r.since(nil)
+	c := change{Version: r.version, At: r.at}
+	if r.version != version {
+		var from *rendition
+		for _, old := range w.past {
+			if old.version == version {
+				from = old
+			}
+		}
+		c = r.since(from)
+	}
+	m, err := event("change", r.version, c)
+	if err == nil && w.last == r && len(w.told) < maxRenditions {
+		if w.told == nil {
+			w.told = map[string]*message{}
+		}
+		w.told[version] = m
+	}
+	return m, err
 }
 
 // recorded is a mux of those routes that on says, to be asked by ask.

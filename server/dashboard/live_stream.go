@@ -1,10 +1,14 @@
 package dashboard
 
 import (
+	"bytes"
+	"compress/flate"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
-	"io"
+	"hash/crc32"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -47,7 +51,8 @@ func (d *Dashboard) liveEvents(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer leave()
-	s := &stream{w: w, rc: http.NewResponseController(w)}
+	s := &stream{w: w, rc: http.NewResponseController(w), zip: strings.Contains(r.Header.Get("Accept-Encoding"), "gzip")}
+	defer s.close()
 	if page.target == "" {
 		return d.tellRollups(r, s)
 	}
@@ -73,15 +78,14 @@ func (d *Dashboard) tellChanges(r *http.Request, s *stream, page *openPage, vers
 			return err // an answer like any other
 		case err != nil:
 			d.cfg.Logger.Warn("an open page can't be renewed", "err", err)
-			s.event("end", "", map[string]string{"reason": reason(err)})
+			if m, err := event("end", "", map[string]string{"reason": reason(err)}); err == nil {
+				s.send(m)
+			}
 			return nil
 		}
 		if next.version != version || first {
-			c := change{Version: next.version, At: next.at}
-			if next.version != version {
-				c = d.live.since(page, next, version)
-			}
-			if !s.event("change", next.version, c) {
+			m, err := d.live.since(page, next, version)
+			if err != nil || !s.send(m) {
 				return nil
 			}
 			version = next.version
@@ -100,7 +104,8 @@ func (d *Dashboard) tellRollups(r *http.Request, s *stream) error {
 	until := time.Now().Add(longest)
 	for time.Now().Before(until) {
 		_, changed := d.live.now()
-		if !s.event("rollups", "", change{At: d.cfg.Now().UTC()}.when()) || !d.pause(r, s, changed) {
+		m, err := event("rollups", "", map[string]time.Time{"at": d.cfg.Now().UTC()})
+		if err != nil || !s.send(m) || !d.pause(r, s, changed) {
 			return nil
 		}
 		select { // what is committed meanwhile is told at once
@@ -111,8 +116,6 @@ func (d *Dashboard) tellRollups(r *http.Request, s *stream) error {
 	}
 	return nil
 }
-
-func (c change) when() map[string]time.Time { return map[string]time.Time{"at": c.At} }
 
 // reason is what of an error a reader is told.
 func reason(err error) string {
@@ -135,7 +138,7 @@ func (d *Dashboard) pause(r *http.Request, s *stream, changed <-chan struct{}) b
 		case <-window.C:
 			return true
 		case <-alive.C:
-			if !s.write(": still here\n\n") {
+			if !s.send(stillHere) {
 				return false
 			}
 		case <-d.live.ended:
@@ -146,27 +149,56 @@ func (d *Dashboard) pause(r *http.Request, s *stream, changed <-chan struct{}) b
 	}
 }
 
-// A stream writes events to a reader, who has to take each within a minute.
+// A message is what goes to any number of readers, compressed once for all.
+type message struct {
+	text   []byte
+	packed []byte // text in blocks of DEFLATE that end at a byte and refer to nothing before
+}
+
+var stillHere = newMessage([]byte(": still here\n\n"))
+
+func event(name, id string, data any) (*message, error) {
+	b, err := json.Marshal(data)
+	if err != nil {
+		return nil, err
+	}
+	var text bytes.Buffer
+	if id != "" {
+		fmt.Fprintf(&text, "id: %s\n", id)
+	}
+	fmt.Fprintf(&text, "event: %s\ndata: %s\n\n", name, b)
+	return newMessage(text.Bytes()), nil
+}
+
+func newMessage(text []byte) *message {
+	var b bytes.Buffer
+	z, _ := flate.NewWriter(&b, flate.BestSpeed) // the level is a valid one
+	z.Write(text)                                // to memory: can't fail
+	z.Flush()
+	return &message{text, b.Bytes()}
+}
+
+// A stream writes events to a reader, who has to take each within a minute. It
+// is compressed, if the reader can read that: an event holds much of a page.
+// Messages that are compressed each for itself, one after the other, are one
+// gzip stream (RFC 1952) between its head and its sum.
 type stream struct {
 	w     http.ResponseWriter
 	rc    *http.ResponseController
+	zip   bool
 	begun bool
+	sum   uint32 // of all text
+	size  uint32
 }
 
-// event sends one, and reports whether the reader is there.
-func (s *stream) event(name, id string, data any) bool {
-	b, err := json.Marshal(data)
-	if err != nil {
-		return false
-	}
-	text := fmt.Sprintf("event: %s\ndata: %s\n\n", name, b)
-	if id != "" {
-		text = "id: " + id + "\n" + text
-	}
-	return s.write(text)
-}
+var (
+	gzipHead = []byte{0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff}
+	lastPart = []byte{1, 0, 0, 0xff, 0xff} // a block of DEFLATE: the last one, with nothing in it
+	retry    = newMessage([]byte("retry: 5000\n\n"))
+)
 
-func (s *stream) write(text string) bool {
+// send writes a message, and reports whether the reader is there.
+func (s *stream) send(m *message) bool {
 	// What has no deadlines is no connection of ours. The limit for reading
 	// counts as well: when it passes, the server takes the reader for gone.
 	at := time.Now().Add(time.Minute)
@@ -177,10 +209,32 @@ func (s *stream) write(text string) bool {
 		h.Set("Content-Type", "text/event-stream")
 		h.Set("Cache-Control", "no-store")
 		h.Set("X-Accel-Buffering", "no")
-		text = "retry: 5000\n\n" + text
+		h.Add("Vary", "Accept-Encoding")
+		if s.zip {
+			h.Set("Content-Encoding", "gzip")
+			if _, err := s.w.Write(gzipHead); err != nil {
+				return false
+			}
+		}
+		if !s.send(retry) {
+			return false
+		}
 	}
-	if _, err := io.WriteString(s.w, text); err != nil {
+	b := m.text
+	if s.zip {
+		s.sum, s.size = crc32.Update(s.sum, crc32.IEEETable, m.text), s.size+uint32(len(m.text))
+		b = m.packed
+	}
+	if _, err := s.w.Write(b); err != nil {
 		return false
 	}
 	return s.rc.Flush() == nil
+}
+
+// close ends what was begun.
+func (s *stream) close() {
+	if s.begun && s.zip {
+		b := binary.LittleEndian.AppendUint32(append([]byte(nil), lastPart...), s.sum)
+		s.w.Write(binary.LittleEndian.AppendUint32(b, s.size)) // an error means that nobody is listening
+	}
 }

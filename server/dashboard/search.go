@@ -36,8 +36,8 @@ type Hit struct {
 	words []string // it is found by, beside those of its name and text
 }
 
-// hitKinds are kinds of hits in the order of the first of equally good ones.
-var hitKinds = []string{"page", "chart", "version", "country", "plugin", "metric", "dimension", "value"}
+// hitKinds are kinds of hits, the first of equally good ones first.
+var hitKinds = []string{"page", "version", "country", "plugin", "chart", "metric", "dimension", "value"}
 
 const (
 	maxSearch   = 100 // bytes
@@ -74,7 +74,10 @@ func (d *Dashboard) vocabulary() []Hit {
 	for _, p := range places {
 		for _, pp := range p.Pages {
 			if d.has(pp.Path) {
-				h := Hit{Kind: "page", Name: pp.Nav, Href: pp.Path, words: terms(p.Nav)}
+				h := Hit{Kind: "page", Name: pp.Nav, Href: pp.Path}
+				if p.Nav != pp.Nav {
+					h.Name = p.Nav + ": " + pp.Nav
+				}
 				if i := slices.IndexFunc(topics, func(t topic) bool { return t.Path == pp.Path }); i >= 0 {
 					h.Text = topics[i].Title + "."
 				}
@@ -210,7 +213,16 @@ func (h *Hit) score(wanted []string, q string) int {
 	if strings.EqualFold(h.Name, strings.TrimSpace(q)) {
 		score += 10
 	}
-	return score
+	// There are many values, and few pages.
+	switch h.Kind {
+	case "page":
+		score += 12
+	case "value":
+		score -= 6
+	default:
+		score += 4
+	}
+	return max(score, 1)
 }
 
 // fit is 3 if w is one of words, 2 if one begins with it, 1 if a part of one does.

@@ -27,8 +27,9 @@ func TestSearch(t *testing.T) {
 		"GERM":          "country Germany",
 		"status_class":  "dimension status_class",
 		"status codes":  "chart Status codes",
-		"interception":  "page Interception",
-		"handshakes":    "page Handshakes",
+		"interception":  "page Clients: Interception",
+		"tls":           "page TLS: Handshakes",
+		"handshakes":    "page TLS: Handshakes",
 	} {
 		f := getJSON[dashboard.Found](t, h, "/api/v1/search?"+url.Values{"q": {q}}.Encode())
 		if len(f.Hits) == 0 || f.Total < len(f.Hits) {

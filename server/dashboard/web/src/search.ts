@@ -52,7 +52,7 @@ export function suggest(): void {
       li.setAttribute("aria-selected", "false");
       const kind = document.createElement("span");
       kind.className = "kind";
-      kind.textContent = h.kind;
+      kind.textContent = h.kind === "value" ? h.text.replace(/^A (value of \S+):.*/, "$1") : h.kind;
       li.append(h.name, " ", kind);
       li.addEventListener("mousedown", (e) => e.preventDefault()); // the box keeps the focus
       li.addEventListener("click", () => location.assign(h.href));
