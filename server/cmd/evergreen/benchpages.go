@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"text/tabwriter"
@@ -23,6 +24,10 @@ the HTML, without its charts' script.
          the server's cache; one reader
   warm   the same page again; one reader
   many   as many readers as --readers says, each with the same pages in turns
+
+CPU is the processor time of the server for each, which says more than the time
+that passed on a machine that has other things to do. It is from the server's
+/metrics, and left out where these are not to be had.
 
 Limits of a sender ("limits" in the server's configuration) are to be raised,
 since all requests come from one address.`
@@ -57,19 +62,20 @@ func benchPages(ctx context.Context, args []string, stdout, stderr io.Writer) er
 		}
 	}
 	w := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "PAGE\tDAYS\tCOLD P50\tP95\tWARM P50\tP95")
-	var cold, warm []time.Duration
+	fmt.Fprintln(w, "PAGE\tDAYS\tCOLD P50\tP95\tCPU\tWARM P50\tP95\tCPU")
+	var cold, warm loads
 	for _, p := range present {
 		for _, d := range strings.Split(*days, ",") {
 			c, wa, err := b.page(ctx, p, d, *times)
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", p, d, quantile(c, 50), quantile(c, 95), quantile(wa, 50), quantile(wa, 95))
-			cold, warm = append(cold, c...), append(warm, wa...)
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", p, d, c, wa)
+			cold.add(c)
+			warm.add(wa)
 		}
 	}
-	fmt.Fprintf(w, "all\t\t%s\t%s\t%s\t%s\n", quantile(cold, 50), quantile(cold, 95), quantile(warm, 50), quantile(warm, 95))
+	fmt.Fprintf(w, "all\t\t%s\t%s\n", cold, warm)
 	if err := w.Flush(); err != nil || *readers == 0 {
 		return err
 	}
@@ -111,30 +117,87 @@ func (b *pageBench) get(ctx context.Context, path string) (time.Duration, error)
 	return 0, fmt.Errorf("%s: the server answered %s", path, resp.Status)
 }
 
+// loads are how long requests took, and the server's processor time for them.
+type loads struct {
+	took []time.Duration
+	cpu  time.Duration // negative: not known
+}
+
+func (l *loads) add(o loads) {
+	l.took = append(l.took, o.took...)
+	l.cpu += o.cpu
+}
+
+func (l loads) String() string {
+	cpu := "-"
+	if l.cpu >= 0 && len(l.took) > 0 {
+		cpu = (l.cpu / time.Duration(len(l.took))).Round(time.Millisecond).String()
+	}
+	return fmt.Sprintf("%s\t%s\t%s", quantile(l.took, 50), quantile(l.took, 95), cpu)
+}
+
+// cpu is the processor time that the server has used so far.
+func (b *pageBench) cpu(ctx context.Context) (time.Duration, bool) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, b.base+"/metrics", nil)
+	if err != nil {
+		return 0, false
+	}
+	resp, err := b.client.Do(req)
+	if err != nil {
+		return 0, false
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(resp.Body, 8<<20))
+	if err != nil || resp.StatusCode != http.StatusOK {
+		return 0, false
+	}
+	for line := range strings.Lines(string(text)) {
+		if v, ok := strings.CutPrefix(line, "process_cpu_seconds_total "); ok {
+			s, err := strconv.ParseFloat(strings.TrimSpace(v), 64)
+			return time.Duration(s * float64(time.Second)), err == nil
+		}
+	}
+	return 0, false
+}
+
+// load is a get whose costs are added to l.
+func (b *pageBench) load(ctx context.Context, path string, l *loads) error {
+	before, known := b.cpu(ctx)
+	took, err := b.get(ctx, path)
+	if err != nil {
+		return err
+	}
+	l.took = append(l.took, took)
+	after, ok := b.cpu(ctx)
+	if !known || !ok {
+		l.cpu = -1 << 62
+	} else {
+		l.cpu += after - before
+	}
+	return nil
+}
+
 // page measures a page, each time for a span that ends an hour earlier, once
 // with no answer in the cache and once with all.
-func (b *pageBench) page(ctx context.Context, path, days string, times int) (cold, warm []time.Duration, err error) {
-	length, err := time.ParseDuration(days + "h")
-	if err != nil || length <= 0 {
-		return nil, nil, fmt.Errorf("%q are no days: %w", days, errUsage)
+func (b *pageBench) page(ctx context.Context, path, days string, times int) (cold, warm loads, err error) {
+	n, err := strconv.Atoi(days)
+	if err != nil || n < 1 || n > 3660 {
+		return cold, warm, fmt.Errorf("%q are no days: %w", days, errUsage)
 	}
-	length *= 24
+	length := time.Duration(n) * 24 * time.Hour
 	for range times {
 		b.shift += time.Hour
-		if b.shift > 30*24*time.Hour {
+		if b.shift > 24*time.Hour {
 			b.shift = time.Hour
+			length += time.Hour
 		}
 		to := b.end.Add(-b.shift)
 		q := url.Values{"from": {to.Add(-length).Format(time.RFC3339)}, "to": {to.Format(time.RFC3339)}}
-		c, err := b.get(ctx, path+"?"+q.Encode())
-		if err != nil {
-			return nil, nil, err
+		for _, l := range []*loads{&cold, &warm} {
+			if err := b.load(ctx, path+"?"+q.Encode(), l); err != nil {
+				return cold, warm, err
+			}
 		}
-		w, err := b.get(ctx, path+"?"+q.Encode())
-		if err != nil {
-			return nil, nil, err
-		}
-		cold, warm = append(cold, c), append(warm, w)
 	}
 	return cold, warm, nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -50,6 +51,19 @@ func in[T any](st *statement, column string, values []T, arg func(T) any) {
 		st.add("?", arg(v))
 	}
 	st.add(")")
+}
+
+// among adds the same for a dimension.
+func among(st *statement, dim int, values []wire.Value) {
+	if len(values) == 0 {
+		st.add(" AND false")
+		return
+	}
+	names := make([]string, len(values))
+	for i, v := range values {
+		names[i] = strconv.Itoa(int(v))
+	}
+	st.add(fmt.Sprintf(" AND d%d IN (%s)", dim, strings.Join(names, ", ")))
 }
 
 func bytesArg(s string) any { return []byte(s) }
@@ -133,7 +147,10 @@ func dimsOf(q store.Query) []int {
 	return slices.Compact(slices.Sorted(slices.Values(q.ByDims)))
 }
 
-// selection makes the SQL of a query. Everything from outside is an argument.
+// selection makes the SQL of a query. Every string from outside is an argument.
+// Numbers are written out: the engine plans a statement once as it is and, if it
+// has arguments, once more with them, which for most of our queries is half of
+// what they cost.
 func selection(q store.Query) (*statement, error) {
 	t, err := table(q.Grain)
 	if err != nil {
@@ -168,14 +185,14 @@ func selection(q store.Query) (*statement, error) {
 	if q.CountsOnly {
 		values = counts + ", NULL::BLOB, NULL::BLOB"
 	}
-	st.add(values+" FROM "+t+" WHERE start >= ? AND start < ? AND metric = ? AND facet = ?",
-		seconds(q.From), seconds(q.To), uint16(q.Metric), uint8(q.Facet))
+	st.add(fmt.Sprintf("%s FROM %s WHERE start >= %d AND start < %d AND metric = %d AND facet = %d",
+		values, t, seconds(q.From), seconds(q.To), q.Metric, q.Facet))
 	if q.Values != nil {
 		in(&st, "value", q.Values, bytesArg)
 	}
 	for d := range wire.MaxDims {
 		if values, ok := q.Where[d]; ok {
-			in(&st, fmt.Sprintf("d%d", d), values, func(v wire.Value) any { return v })
+			among(&st, d, values)
 		}
 	}
 	for d := range q.Where {
