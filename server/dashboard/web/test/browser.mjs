@@ -30,5 +30,13 @@ try {
 } finally {
   await t.close();
 }
-for (const p of t.problems) console.error(p);
+// The same problem on many pages is told once, with where it is.
+const where = new Map();
+for (const p of t.problems) {
+  const [label, what] = [p.slice(0, p.indexOf(": ")), p.slice(p.indexOf(": ") + 2)];
+  const key = /^axe \S+/.exec(what)?.[0] ?? what;
+  if (!where.has(key)) where.set(key, { what, labels: [] });
+  where.get(key).labels.push(label);
+}
+for (const { what, labels } of where.values()) console.error(`${labels.slice(0, 6).join(", ")}${labels.length > 6 ? ` and ${labels.length - 6} more` : ""}: ${what}`);
 process.exit(t.problems.length ? 1 : 0);
