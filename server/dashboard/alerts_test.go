@@ -44,7 +44,7 @@ func (c *clock) add(d time.Duration) {
 type late struct{ *alerts.Service }
 
 // alerting serves pages with real alerts of their numbers.
-func alerting(t testing.TB, cfg dashboard.Config, c *clock) (*alerts.Service, *dashboard.Dashboard, http.Handler) {
+func alerting(t testing.TB, cfg dashboard.Config, c *clock) (*late, *dashboard.Dashboard, http.Handler) {
 	t.Helper()
 	cfg.Now = c.now
 	l := &late{}
@@ -53,6 +53,14 @@ func alerting(t testing.TB, cfg dashboard.Config, c *clock) (*alerts.Service, *d
 	if err != nil {
 		t.Fatal(err)
 	}
+	mux := http.NewServeMux()
+	d.Register(mux)
+	return l, d, l.open(t, d, c.now, mux)
+}
+
+// open opens the alerts of d's numbers, and serves them beside pages.
+func (l *late) open(t testing.TB, d *dashboard.Dashboard, now func() time.Time, pages http.Handler) http.Handler {
+	t.Helper()
 	db, err := control.Open(context.Background(), "sqlite:"+filepath.Join(t.TempDir(), "control.db"))
 	if err != nil {
 		t.Fatal(err)
@@ -62,14 +70,14 @@ func alerting(t testing.TB, cfg dashboard.Config, c *clock) (*alerts.Service, *d
 			t.Error(err)
 		}
 	})
-	l.Service, err = alerts.Open(context.Background(), alerts.Config{DB: db, Source: d, Public: dashboard.PublicWatches(), Now: c.now, Private: true, Every: time.Minute})
+	l.Service, err = alerts.Open(context.Background(), alerts.Config{DB: db, Source: d, Public: dashboard.PublicWatches(), Now: now, Private: true, Every: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
 	mux := http.NewServeMux()
+	mux.Handle("/", pages)
 	l.Register(mux)
-	d.Register(mux)
-	return l.Service, d, mux
+	return mux
 }
 
 // post sends a form.
@@ -83,7 +91,7 @@ func post(t testing.TB, h http.Handler, path string, f url.Values) *httptest.Res
 }
 
 // looks runs the service until what is asked for is so.
-func looks(t testing.TB, s *alerts.Service, c *clock, until func() bool) {
+func looks(t testing.TB, s *late, c *clock, until func() bool) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)

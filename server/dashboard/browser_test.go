@@ -28,8 +28,9 @@ func TestBrowser(t *testing.T) {
 		appendReport(t, l, report(i+1, now.Add(-time.Duration(31-i)*30*time.Minute).Truncate(30*time.Minute), 6))
 	}
 	folder := publish(t, s, dataset.Rule{MinInstances: 20, MinEvents: 500, MaxShare: 0.5})
-	srv := liveOn(t, dashboard.Config{Store: s, Reports: l, DataSet: os.DirFS(folder)})
-	srv.Config.Handler = besideDataset(srv.Config.Handler, folder)
+	told := &late{}
+	srv := liveOn(t, dashboard.Config{Store: s, Reports: l, DataSet: os.DirFS(folder), Alerts: told})
+	srv.Config.Handler = besideDataset(told.open(t, srv.Dashboard, func() time.Time { return now }, srv.Config.Handler), folder)
 	more := httptest.NewServer(counting(t, srv, s))
 	defer more.Close()
 	out := os.Getenv("EVERGREEN_SCREENSHOTS")
