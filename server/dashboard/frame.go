@@ -28,15 +28,15 @@ type framing struct {
 type surroundings struct {
 	Page       string // the chart on its own
 	CSV, SVG   string
-	Still      *still // for pages without scripts; nil where there is nothing to draw
-	Notes      string // annotations of the time, in the API
-	Before     string // the data of the time before; "" unless that is compared with
-	Unfiltered string // why the page's filter does nothing here
-	Badge      string // how sure the numbers are, in a word or two
-	Sure       string // the same in a sentence
-	Thin       bool   // few instances are behind it
-	Behind     string // how many instances
-	Change     string // against the time before
+	at         url.Values // how its page is asked for; nil where a chart has no picture
+	Notes      string     // annotations of the time, in the API
+	Before     string     // the data of the time before; "" unless that is compared with
+	Unfiltered string     // why the page's filter does nothing here
+	Badge      string     // how sure the numbers are, in a word or two
+	Sure       string     // the same in a sentence
+	Thin       bool       // few instances are behind it
+	Behind     string     // how many instances
+	Change     string     // against the time before
 	before     *Answer
 }
 

@@ -155,8 +155,12 @@ func (d *Dashboard) picture(ctx context.Context, f *figure, s span, at url.Value
 	svg, err := d.drawn.get(ctx, string(sum[:]), pictureTimeout, func(ctx context.Context) ([]byte, error) {
 		return d.renderer.SVG(ctx, job)
 	})
-	if errors.Is(err, render.ErrBusy) {
-		return nil, &fault{http.StatusServiceUnavailable, "too many pictures are asked for", "Try again in a minute."}
+	switch {
+	case errors.Is(err, render.ErrBusy):
+		err = &fault{http.StatusServiceUnavailable, "too many pictures are asked for", "Try again in a minute."}
+	case errors.Is(err, render.ErrSlow):
+		d.cfg.Logger.Warn("a picture took too long", "chart", f.ID, "err", err)
+		err = &fault{http.StatusServiceUnavailable, "the picture took too long", "Choose a shorter range or a coarser grain, or try again in a minute."}
 	}
 	return svg, err
 }
@@ -240,10 +244,13 @@ type still struct {
 
 // setPictures gives f the addresses of its pictures.
 func (f *figure) setPictures(at url.Values) {
-	base := "/chart/" + f.ID + ".svg?"
-	f.SVG = base + at.Encode()
-	if f.Empty || !f.Canvas() {
-		return
+	f.SVG, f.at = "/chart/"+f.ID+".svg?"+at.Encode(), at
+}
+
+// Still is f's picture in a page, nil where there is none.
+func (f *figure) Still() *still {
+	if f.at == nil || f.Empty || !f.Canvas() {
+		return nil
 	}
 	wide := look{width: 640, height: 300, bare: true}
 	if f.Wide {
@@ -252,9 +259,9 @@ func (f *figure) setPictures(at url.Values) {
 	small := look{width: 340, height: 300, bare: true}
 	as := func(l look, theme string) string {
 		l.theme = theme
-		return base + l.query(at)
+		return "/chart/" + f.ID + ".svg?" + l.query(f.at)
 	}
-	f.Still = &still{
+	return &still{
 		Light: as(wide, render.Light), Dark: as(wide, render.Dark), SmallLight: as(small, render.Light), SmallDark: as(small, render.Dark),
 		Width: wide.width, Height: wide.height, Alt: f.Title + ": " + f.gist(),
 	}

@@ -83,7 +83,7 @@ var ErrBusy = errors.New("too many pictures are being drawn: try again in a seco
 type Config struct {
 	Runtimes int           // drawings at once; 0 means as many as processors
 	Waiting  int           // drawings that wait; 0 means 64
-	Timeout  time.Duration // of one drawing; 0 means 10 s
+	Timeout  time.Duration // of one drawing; 0 means 20 s
 }
 
 // A Renderer draws. It may be used concurrently. Engines are made as they are
@@ -114,7 +114,7 @@ func New(cfg Config) *Renderer {
 		cfg.Waiting = 64
 	}
 	if cfg.Timeout <= 0 {
-		cfg.Timeout = 10 * time.Second
+		cfg.Timeout = 20 * time.Second
 	}
 	return &Renderer{
 		cfg: cfg, running: make(chan struct{}, cfg.Runtimes),
@@ -213,8 +213,8 @@ func (r *Renderer) engine() (*engine, error) {
 	return &engine{vm: vm, draw: draw}, nil
 }
 
-// errTimeout ends a drawing.
-var errTimeout = errors.New("took too long; ask for a shorter range or a coarser grain")
+// ErrSlow is of a drawing that was ended.
+var ErrSlow = errors.New("took too long; ask for a shorter range or a coarser grain")
 
 // run draws. After an error the engine is not to be used again.
 func (e *engine) run(ctx context.Context, job string, timeout time.Duration) (svg []byte, err error) {
@@ -223,7 +223,7 @@ func (e *engine) run(ctx context.Context, job string, timeout time.Duration) (sv
 			svg, err = nil, fmt.Errorf("the engine panicked: %v", p)
 		}
 	}()
-	ctx, cancel := context.WithTimeoutCause(ctx, timeout, errTimeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, ErrSlow)
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { e.vm.Interrupt(context.Cause(ctx)) })
 	v, err := e.draw(goja.Undefined(), e.vm.ToValue(job))

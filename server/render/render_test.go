@@ -189,7 +189,7 @@ func TestLimits(t *testing.T) {
 	long := job("line")
 	long.Answer = json.RawMessage(strings.Replace(answer, `"rows":[`, `"rows":[`+strings.Join(rows, ",")+",", 1))
 	r := New(Config{Runtimes: 1, Waiting: 1, Timeout: 300 * time.Millisecond})
-	if _, err := r.SVG(t.Context(), long); !errors.Is(err, errTimeout) {
+	if _, err := r.SVG(t.Context(), long); !errors.Is(err, ErrSlow) {
 		t.Errorf("a drawing without an end: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
