@@ -43,7 +43,7 @@ func display(word, value string, facet wire.Facet) string {
 	case "handshake":
 		return map[string]string{"TLS 1.3": "TLS 1.3", "older": "TLS 1.2 and older", "failed": "Not completed"}[value]
 	case "outcome":
-		return map[string]string{"post_quantum": "Post-quantum key exchange", "classical": "Classical key exchange"}[value] + failureName(value)
+		return map[string]string{"post_quantum": "Post-quantum", "classical": "Classical"}[value] + failureName(value)
 	case "release":
 		if value != "all" {
 			return value + " or newer"

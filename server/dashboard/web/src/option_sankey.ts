@@ -51,6 +51,8 @@ export function sankey(a: Answer, spec: Spec, theme: Theme, size: Size): Option 
   const colours = palette(values, theme);
   const colour = (v: string) => colours[values.indexOf(v)] ?? theme.rest;
   const last = words.length - 1;
+  // Names of thin nodes do not lie on each other while there is the height for it.
+  const crowd = Math.max(1, ...words.map((_, i) => sorted.filter(([, n]) => n.level === i).length));
   const room = Math.max(60, Math.min(190, size.width / (words.length + 1)));
   const share = (v: number) => `${whole(v)}  (${((100 * v) / Math.max(total, 1)).toFixed(1)}\u202f%)`;
   return {
@@ -62,7 +64,7 @@ export function sankey(a: Answer, spec: Spec, theme: Theme, size: Size): Option 
       name: spec.title,
       left: 6, right: room, top: 10, bottom: 10,
       nodeWidth: 12,
-      nodeGap: size.height > 360 ? 10 : 7,
+      nodeGap: Math.max(4, Math.min(15, (0.55 * size.height) / crowd)),
       nodeAlign: "left",
       draggable: false,
       // In the order that is given: vocabularies have one.

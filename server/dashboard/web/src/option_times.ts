@@ -126,12 +126,14 @@ export function times(a: Answer, spec: Spec, theme: Theme, size: Size): Option {
   const late = Number.isFinite(first) && first - from > 0.9 * (to - from) ? to - (to - first) * 1.25 : from;
   const marked = marks(a, spec, theme, size, late, to);
   const each = period(a, points);
+  // No part is more than the whole, whatever a round scale would have room for.
+  const most = portion ? Math.max(0, ...[points, ...(a.before ?? spec.before ? [drawn((a.before ?? spec.before)!, spec).points] : [])].flat(2).map((p) => p[1] ?? 0)) : 0;
   const before = earlier(a, spec, now, colours, theme);
   return {
     ...base(series.map((s) => s.name), colours, theme, size, marked.above),
     xAxis: timeAxis(theme, late, to),
     yAxis: share
-      ? valueAxis(theme, (v) => (portion ? +v.toFixed(2) : Math.round(v)) + "\u202f%", portion ? { min: 0 } : { min: 0, max: 100, interval: 25 })
+      ? valueAxis(theme, (v) => (portion ? +v.toFixed(2) : Math.round(v)) + "\u202f%", portion ? { min: 0, ...(most > 75 ? { max: 100, interval: 25 } : {}) } : { min: 0, max: 100, interval: 25 })
       : valueAxis(theme, (v) => amount(v, a.unit), { minInterval: a.unit === "" && !spec.mean ? 1 : 0 }),
     useUTC: true,
     series: [...series.map((s, i) => ({
