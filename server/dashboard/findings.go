@@ -35,7 +35,7 @@ type telling struct {
 	// base, if set, is what metric is a share of; with beside, of both together.
 	base   wire.MetricID
 	beside bool
-	// quantile, if set, is the one of metric's observations that is told.
+	// quantile, if set, is the one of metric's observations that is told, of tileQuantiles.
 	quantile string
 	text     string
 	good     int  // see finding.Good
@@ -107,11 +107,11 @@ func (d *Dashboard) finding(ctx context.Context, p telling, s span, at url.Value
 	if c := p.question(); c.unfiltered(at.Get("filter")) != "" {
 		return f, nil
 	}
-	now, err := d.measure(ctx, p, s, at)
+	now, err := d.measure(ctx, p, s, at, true)
 	if err != nil || math.IsNaN(now.value) {
 		return f, err
 	}
-	before, err := d.measure(ctx, p, s.before(), at)
+	before, err := d.measure(ctx, p, s.before(), at, false)
 	if err != nil {
 		return f, err
 	}
@@ -159,7 +159,7 @@ func (f *finding) tell(p telling, now, before measure) {
 func (p *telling) question() chart {
 	c := chart{ID: p.chart, Metric: p.metric, Base: p.base, Ask: p.ask}
 	if p.quantile != "" {
-		c.Quantiles, c.Ask = true, "q="+p.quantile
+		c.Quantiles, c.Ask = true, "q="+tileQuantiles
 	}
 	return c
 }
@@ -174,28 +174,40 @@ func (p *telling) href(at url.Values) string {
 	return "" // a test walks the table
 }
 
-func (d *Dashboard) measure(ctx context.Context, p telling, s span, at url.Values) (measure, error) {
+// tileQuantiles are those that the tile of latency asks for.
+const tileQuantiles = "0.5,0.9,0.99"
+
+// measure is p's number in s. Of now it asks as charts and tiles do, over time,
+// which has been answered for them already.
+func (d *Dashboard) measure(ctx context.Context, p telling, s span, at url.Values, now bool) (measure, error) {
 	none := measure{value: math.NaN()}
-	c := p.question()
+	c, base := p.question(), chart{ID: p.chart, Metric: p.base, of: p.metric}
+	if now && p.of != nil && p.whole == "" {
+		c.Ask = "by=time," + p.word
+	}
+	if now && p.base == wire.HTTPRequests {
+		base.Ask = "by=time"
+	}
 	ans, _, err := d.asked(ctx, c, s, at)
 	if err != nil {
 		return none, err
 	}
 	switch {
 	case p.quantile != "":
-		if len(ans.Rows) == 0 || len(ans.Rows[0].Quantiles) == 0 {
+		i := slices.Index(strings.Split(tileQuantiles, ","), p.quantile)
+		if len(ans.Rows) == 0 || i < 0 || len(ans.Rows[0].Quantiles) <= i {
 			return none, nil
 		}
-		return measure{value: ans.Rows[0].Quantiles[0]}, nil
+		return measure{value: ans.Rows[0].Quantiles[i]}, nil
 	case p.base != 0:
 		if len(ans.Rows) == 0 {
 			return none, nil // perhaps nobody counts it
 		}
-		base, _, err := d.asked(ctx, chart{ID: p.chart, Metric: p.base, of: p.metric}, s, at)
-		if err != nil || base.Total == 0 {
+		all, _, err := d.asked(ctx, base, s, at)
+		if err != nil || all.Total == 0 {
 			return none, err
 		}
-		of := float64(base.Total)
+		of := float64(all.Total)
 		if p.beside {
 			of += float64(ans.Total)
 		}

@@ -181,7 +181,7 @@ func rate(n uint64, d time.Duration) string {
 }
 
 func (d *Dashboard) latencyTile(ctx context.Context, s span, at url.Values) (tile, error) {
-	c := chart{ID: "tile", Metric: wire.HTTPFirstByte, Ask: "q=0.5,0.9,0.99", Quantiles: true}
+	c := chart{ID: "tile", Metric: wire.HTTPFirstByte, Ask: "q=" + tileQuantiles, Quantiles: true}
 	now, href, err := d.asked(ctx, c, s, at)
 	if err != nil {
 		return tile{}, err
