@@ -40,7 +40,7 @@ async function downloads(t, page, fail) {
 export default async function (t) {
   const path = "/clients?range=24h";
   for (const javaScriptEnabled of [true, false]) {
-    const { context, page, fail } = await t.open({ javaScriptEnabled }, path, `filter${javaScriptEnabled ? "" : "-noscript"}`);
+    const { context, page, fail } = await t.open({ javaScriptEnabled, expect: /net::ERR_ABORTED/ }, path, `filter${javaScriptEnabled ? "" : "-noscript"}`);
     await filter(t, page, fail);
     if (javaScriptEnabled) {
       await t.draw(page);
