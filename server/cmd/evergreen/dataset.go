@@ -218,7 +218,8 @@ func datasetKey(name string) (ed25519.PrivateKey, error) {
 // datasetFiles serves what is published, for anyone's page to read. Files are
 // never compressed on the way: readers of Parquet ask for ranges.
 func datasetFiles(folder string) http.Handler {
-	files := http.StripPrefix("/dataset/", http.FileServerFS(os.DirFS(folder)))
+	published := os.DirFS(folder)
+	files := http.StripPrefix("/dataset/", http.FileServerFS(published))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasSuffix(r.URL.Path, "/") {
 			http.NotFound(w, r) // no listings: the manifest has them
@@ -229,6 +230,10 @@ func datasetFiles(folder string) http.Handler {
 		h.Set("Access-Control-Expose-Headers", "Content-Length, Content-Range, ETag")
 		h.Set("Cache-Control", "public, max-age=60")
 		h.Set("X-Content-Type-Options", "nosniff")
+		// A file is replaced as a whole by a newer one: that tells its versions apart.
+		if f, err := fs.Stat(published, strings.TrimPrefix(r.URL.Path, "/dataset/")); err == nil {
+			h.Set("ETag", fmt.Sprintf(`"%x-%x"`, f.ModTime().UnixNano(), f.Size()))
+		}
 		switch {
 		case strings.HasSuffix(r.URL.Path, ".parquet"):
 			h.Set("Content-Type", "application/vnd.apache.parquet")
