@@ -138,5 +138,5 @@ function watch(page, base, fail) {
   page.context().on("close", () => page.removeAllListeners());
 }
 
-// Streams of events end with their page, and downloads are no pages: Chromium calls both aborted.
-const given = (r) => r.failure()?.errorText === "net::ERR_ABORTED" && (["eventsource", "document"].includes(r.resourceType()) || r.url().includes("/live"));
+// What a page no longer waits for, since it is left or is a download, is called aborted.
+const given = (r) => r.failure()?.errorText === "net::ERR_ABORTED";

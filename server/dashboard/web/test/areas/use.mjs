@@ -3,6 +3,7 @@
 // they give is compared with what the chart shows.
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
+import { createServer } from "node:http";
 import { nameOf } from "../harness.mjs";
 
 const kept = "country:DE";
@@ -114,14 +115,15 @@ async function alone(t) {
   else if (!await t.has(src.slice(t.base.length))) fail(`what is embedded is not there: ${src}`);
   else {
     const other = await t.context({}, "embedded");
-    await other.page.route("http://elsewhere.test/", (r) => r.fulfill({ contentType: "text/html", body: `<!doctype html><html lang="en"><title>x</title><body>${code}</body></html>` }));
+    const site = createServer((_, w) => w.setHeader("Content-Type", "text/html").end(`<!doctype html><html lang="en"><link rel="icon" href="data:,"><title>x</title><body>${code}</body></html>`));
+    await new Promise((done) => site.listen(0, "127.0.0.1", done)); // another port is another origin
     other.page.removeAllListeners("request");
-    await other.page.goto("http://elsewhere.test/", { waitUntil: "load" });
-    const frame = other.page.frames().find((f) => f.url().startsWith(t.base));
-    if (!frame) other.fail("the frame is not loaded");
-    else await frame.locator("img, svg, table").first().waitFor({ state: "visible" });
+    await other.page.goto(`http://127.0.0.1:${site.address().port}/`, { waitUntil: "load" });
+    await other.page.frameLocator("iframe").locator("img, svg, table").first().waitFor({ state: "visible" });
     await t.shoot(other.page, "embedded");
     await other.context.close();
+    site.closeAllConnections();
+    site.close();
     for (const path of ["/", href]) {
       const policy = (await fetch(t.base + path)).headers.get("content-security-policy") ?? "";
       if (!/frame-ancestors '(none|self)'/.test(policy)) fail(`${path} may be framed by others: ${policy}`);
