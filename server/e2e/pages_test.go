@@ -204,7 +204,7 @@ func (a *atlas) targets(pages []string) []target {
 var hostile = []string{
 	"", " ", "\x00", "-1", "0", "99999999999999999999", "1e308", "NaN", "../../../../etc/passwd", "..%2f..%2fetc%2fpasswd", "/etc/passwd",
 	`"><script>alert(1)</script>`, "'; DROP TABLE rollups; --", "' OR '1'='1", "javascript:alert(1)", "\r\nSet-Cookie: a=b", "{{.}}", "${7*7}", "%s%n%x",
-	"\xff\xfe", "𝔘𝔫𝔦𝔠𝔬𝔡𝔢", "‮txt.exe", strings.Repeat("a", 5000), strings.Repeat(",", 2000), strings.Repeat("country:", 300), "http://127.0.0.1:1/", "0001-01-01", "9999-12-31T23:59:59Z", "2026-13-45",
+	"\xff\xfe", "𝔘𝔫𝔦𝔠𝔬𝔡𝔢", "\u202etxt.exe", strings.Repeat("a", 5000), strings.Repeat(",", 2000), strings.Repeat("country:", 300), "http://127.0.0.1:1/", "0001-01-01", "9999-12-31T23:59:59Z", "2026-13-45",
 }
 
 // mutate makes an address of t: some good parameters, some hostile, some unknown.
