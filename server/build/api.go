@@ -223,7 +223,7 @@ func (f *Front) send(w http.ResponseWriter, r *http.Request, id string) error {
 	defer stop()
 	b, file, err := f.cfg.Queue.Open(ctx, id)
 	if err != nil {
-		return err
+		return ended(ctx, err)
 	}
 	defer file.Close()
 	if r.Method == http.MethodGet && (r.Header.Get("Range") == "" || r.Header.Get("Range") == "bytes=0-") {
@@ -304,7 +304,7 @@ func (f *Front) waitAndSend(w http.ResponseWriter, r *http.Request) error {
 	ctx, stop := f.wait(r)
 	defer stop()
 	if _, err := f.cfg.Queue.Wait(ctx, p.ID); err != nil {
-		return err
+		return ended(ctx, err)
 	}
 	return f.send(w, r, p.ID)
 }

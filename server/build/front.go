@@ -88,6 +88,14 @@ var errEnding = errors.New("the server ends")
 // End lets those go who wait for builds, so that a server can end.
 func (f *Front) End() { f.end() }
 
+// ended is err, unless it is only that the server ends.
+func ended(ctx context.Context, err error) error {
+	if err != nil && errors.Is(context.Cause(ctx), errEnding) {
+		return errEnding
+	}
+	return err
+}
+
 // wait is a request's context, until the server ends.
 func (f *Front) wait(r *http.Request) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(r.Context())

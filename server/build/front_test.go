@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"os/exec"
@@ -292,6 +293,12 @@ func TestEnding(t *testing.T) {
 		if got := <-answered; !strings.HasPrefix(got, "503 Service Unavailable 60") && !strings.HasPrefix(got, "200 OK") {
 			t.Error(got)
 		}
+	}
+	// Who comes in that moment, before there is anything to wait for, hears the same.
+	w := httptest.NewRecorder()
+	mux.ServeHTTP(w, httptest.NewRequest("GET", "/api/v1/download?os=linux&arch=amd64&telemetry=off", nil))
+	if w.Code != http.StatusServiceUnavailable {
+		t.Errorf("%d: %s", w.Code, w.Body)
 	}
 }
 

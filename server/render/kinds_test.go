@@ -172,6 +172,9 @@ func TestKinds(t *testing.T) {
 				continue
 			}
 			if dir := os.Getenv("EVERGREEN_SCREENSHOTS"); dir != "" {
+				if err := os.MkdirAll(dir, 0o755); err != nil {
+					t.Fatal(err)
+				}
 				if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("form-%s-%s.svg", k.name, theme)), svg, 0o644); err != nil {
 					t.Fatal(err)
 				}
