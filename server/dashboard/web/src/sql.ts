@@ -69,7 +69,7 @@ async function page(form: HTMLFormElement): Promise<void> {
       void ask();
     } else say("This query came with the link. Run it, if you like.");
   };
-  run.disabled = link.disabled = false;
+  run.disabled = link.hidden = false;
   addEventListener("hashchange", take);
   take();
 }
