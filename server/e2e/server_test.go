@@ -128,10 +128,11 @@ type answer struct {
 	} `json:"rows"`
 }
 
-// query asks for all that a metric ever counted, by dims.
+// query asks for all that a metric ever counted, by dims. A test may begin
+// before a full hour and end after it.
 func (s *server) query(ctx context.Context, metric string, dims ...string) (answer, error) {
 	var a answer
-	q := url.Values{"metric": {metric}, "range": {"1h"}, "grain": {"hour"}, "limit": {"1000"}}
+	q := url.Values{"metric": {metric}, "range": {"24h"}, "grain": {"hour"}, "limit": {"1000"}}
 	if len(dims) > 0 {
 		q.Set("by", strings.Join(dims, ","))
 	}

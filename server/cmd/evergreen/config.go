@@ -170,7 +170,7 @@ func (c *Config) complete() error {
 	in(&u.AdminToken, "admin-token")
 	in(&u.Cache, "vulndb")
 	if u.Control == "" {
-		u.Control = "sqlite:" + filepath.Join(c.Data, "control.db")
+		u.Control = controlIn(c.Data)
 	}
 	for name, field := range map[string]*string{"GOPROXY": &u.Proxy, "GOSUMDB": &u.SumDB, "GOPRIVATE": &u.Private, "GONOSUMDB": &u.NoSumDB} {
 		if *field == "" {
@@ -179,6 +179,9 @@ func (c *Config) complete() error {
 	}
 	return nil
 }
+
+// controlIn is the control state of a service that keeps its data in a folder.
+func controlIn(data string) string { return "sqlite:" + filepath.Join(data, "control.db") }
 
 // Limits bound what senders can ask of the service.
 type Limits struct {

@@ -153,6 +153,7 @@ func (d *demonstration) serve(ctx context.Context, ln net.Listener) (stop func()
 	config.Name = "Evergreen demonstration"
 	config.ReportEvery.Duration = d.timing.ReportEvery
 	config.Roles = []string{roleCollect, roleDashboard}
+	config.Updates.Control = controlIn(config.Data)
 	s, err := newService(ctx, config, d.timing, slog.New(slog.NewTextHandler(log, nil)), "")
 	if err != nil {
 		return nil, errors.Join(err, log.Close())
