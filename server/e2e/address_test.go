@@ -92,7 +92,7 @@ func TestE2ECountry(t *testing.T) {
 		t.Fatalf("the report got %d: %s", status, answer)
 	}
 	eventually(t, 30*time.Second, func() error {
-		b, err := srv.Get(t.Context(), "/api/v1/query?metric=instances.active&facet=country&by=value&range=1h&grain=hour")
+		b, err := srv.Get(t.Context(), "/api/v1/query?metric=instances.active&facet=country&by=value&range=24h&grain=hour")
 		if err == nil && !bytes.Contains(b, []byte(`"NL"`)) {
 			err = fmt.Errorf("no instance in the Netherlands: %s", b)
 		}
