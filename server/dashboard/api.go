@@ -38,19 +38,23 @@ func (d *Dashboard) apiQuantiles(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (d *Dashboard) apiAnswer(w http.ResponseWriter, r *http.Request, quantiles bool) error {
-	q, err := query(r)
-	if err != nil {
-		return err
-	}
-	a, err := d.parseQuestion(q, quantiles)
-	if err != nil {
-		return err
-	}
-	ans, err := d.answer(r.Context(), d.cfg.Store, "", a)
+	_, ans, err := d.request(r, func(q url.Values) (question, error) { return d.parseQuestion(q, quantiles) })
 	if err != nil {
 		return err
 	}
 	return d.writeJSON(w, r, ans, false)
+}
+
+// request answers the question that parse makes of a request's parameters.
+func (d *Dashboard) request(r *http.Request, parse func(url.Values) (question, error)) (a question, ans *Answer, err error) {
+	q, err := query(r)
+	if err == nil {
+		a, err = parse(q)
+	}
+	if err == nil {
+		ans, err = d.answer(r.Context(), d.cfg.Store, "", a)
+	}
+	return a, ans, err
 }
 
 // query parses a URL's query, which net/http does without telling of errors.

@@ -35,15 +35,7 @@ func (d *Dashboard) apiQuantilesCSV(w http.ResponseWriter, r *http.Request) erro
 }
 
 func (d *Dashboard) apiAnswerCSV(w http.ResponseWriter, r *http.Request, quantiles bool) error {
-	q, err := query(r)
-	if err != nil {
-		return err
-	}
-	a, err := d.parseQuestion(q, quantiles)
-	if err != nil {
-		return err
-	}
-	ans, err := d.answer(r.Context(), d.cfg.Store, "", a)
+	a, ans, err := d.request(r, func(q url.Values) (question, error) { return d.parseQuestion(q, quantiles) })
 	if err != nil {
 		return err
 	}
@@ -53,15 +45,7 @@ func (d *Dashboard) apiAnswerCSV(w http.ResponseWriter, r *http.Request, quantil
 // apiDerivedCSV answers v's path.
 func (d *Dashboard) apiDerivedCSV(v *derivation) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		q, err := query(r)
-		if err != nil {
-			return err
-		}
-		a, err := v.question(d, q)
-		if err != nil {
-			return err
-		}
-		ans, err := d.answer(r.Context(), d.cfg.Store, "", a)
+		a, ans, err := d.request(r, func(q url.Values) (question, error) { return v.question(d, q) })
 		if err != nil {
 			return err
 		}

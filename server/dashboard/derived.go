@@ -74,15 +74,7 @@ func (v *derivation) question(d *Dashboard, q url.Values) (question, error) {
 // apiDerived answers v's path.
 func (d *Dashboard) apiDerived(v *derivation) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		q, err := query(r)
-		if err != nil {
-			return err
-		}
-		a, err := v.question(d, q)
-		if err != nil {
-			return err
-		}
-		ans, err := d.answer(r.Context(), d.cfg.Store, "", a)
+		_, ans, err := d.request(r, func(q url.Values) (question, error) { return v.question(d, q) })
 		if err != nil {
 			return err
 		}
