@@ -218,7 +218,7 @@ func (s *Service) keepPublic(ctx context.Context) error {
 			return err
 		}
 		had := map[int64]string{}
-		err = eachRow(ctx, tx, func(rows *sql.Rows) error {
+		err = control.EachRow(ctx, tx, func(rows *sql.Rows) error {
 			var n int64
 			var body string
 			err := rows.Scan(&n, &body)
@@ -246,21 +246,6 @@ func (s *Service) keepPublic(ctx context.Context) error {
 		}
 		return nil
 	})
-}
-
-// eachRow calls f for each row of a query.
-func eachRow(ctx context.Context, tx *sql.Tx, f func(*sql.Rows) error, query string, args ...any) error {
-	rows, err := tx.QueryContext(ctx, query, args...)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		if err := f(rows); err != nil {
-			return err
-		}
-	}
-	return rows.Err()
 }
 
 // newID is 128 random bits.

@@ -143,7 +143,7 @@ func (s *Service) claim(ctx context.Context) ([]delivery, error) {
 	var ds []delivery
 	err := s.cfg.DB.Tx(ctx, func(tx *sql.Tx) error {
 		ds = nil
-		err := eachRow(ctx, tx, func(rows *sql.Rows) error {
+		err := control.EachRow(ctx, tx, func(rows *sql.Rows) error {
 			var d delivery
 			err := rows.Scan(&d.event, &d.sub.id, &d.body, &d.attempts)
 			ds = append(ds, d)

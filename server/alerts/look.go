@@ -109,7 +109,7 @@ func (s *Service) due(ctx context.Context) ([]subscription, error) {
 	var subs []subscription
 	err := s.cfg.DB.Tx(ctx, func(tx *sql.Tx) error {
 		subs = nil
-		err := eachRow(ctx, tx, func(rows *sql.Rows) error {
+		err := control.EachRow(ctx, tx, func(rows *sql.Rows) error {
 			sub, err := scanSubscription(rows.Scan)
 			subs = append(subs, sub)
 			return err
@@ -150,7 +150,7 @@ func (s *Service) lookAt(ctx context.Context, sub subscription) error {
 	var watches []looked
 	err := s.cfg.DB.Read(ctx, func(tx *sql.Tx) error {
 		watches = nil
-		return eachRow(ctx, tx, func(rows *sql.Rows) error {
+		return control.EachRow(ctx, tx, func(rows *sql.Rows) error {
 			var l looked
 			var body, state string
 			var since int64

@@ -245,7 +245,7 @@ func (s *Service) OfInstance(ctx context.Context, id wire.InstanceID) ([]watch.S
 	err := s.cfg.DB.Read(ctx, func(tx *sql.Tx) error {
 		out = nil
 		var subs []subscription
-		err := eachRow(ctx, tx, func(rows *sql.Rows) error {
+		err := control.EachRow(ctx, tx, func(rows *sql.Rows) error {
 			sub, err := scanSubscription(rows.Scan)
 			subs = append(subs, sub)
 			return err
@@ -270,7 +270,7 @@ func view(ctx context.Context, tx *sql.Tx, sub subscription, events int) (watch.
 		ID: sub.id, Name: sub.name, Instance: sub.instance, Host: sub.host, State: sub.state, Why: sub.why, Created: sub.created,
 		Watches: []watch.Watched{}, Events: []watch.Event{}, Feed: feedPath(sub.id),
 	}
-	err := eachRow(ctx, tx, func(rows *sql.Rows) error {
+	err := control.EachRow(ctx, tx, func(rows *sql.Rows) error {
 		var w watch.Watched
 		var body, state, latest string
 		var since int64
@@ -293,7 +293,7 @@ func view(ctx context.Context, tx *sql.Tx, sub subscription, events int) (watch.
 	if err != nil {
 		return v, err
 	}
-	return v, eachRow(ctx, tx, func(rows *sql.Rows) error {
+	return v, control.EachRow(ctx, tx, func(rows *sql.Rows) error {
 		var e watch.Event
 		var body, delivery string
 		if err := rows.Scan(&body, &delivery); err != nil {
@@ -343,7 +343,7 @@ func (s *Service) Forget(ctx context.Context, id wire.InstanceID) error {
 
 func removeWhere(ctx context.Context, tx *sql.Tx, where string, args ...any) error {
 	var ids []string
-	err := eachRow(ctx, tx, func(rows *sql.Rows) error {
+	err := control.EachRow(ctx, tx, func(rows *sql.Rows) error {
 		var id string
 		err := rows.Scan(&id)
 		ids = append(ids, id)

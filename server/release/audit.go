@@ -106,7 +106,7 @@ func (s *Service) Audit(ctx context.Context, path string, n int64, limit int) ([
 	var cs []Change
 	err := s.cfg.DB.Read(ctx, func(tx *sql.Tx) error {
 		cs = nil
-		return eachRow(ctx, tx, func(rows *sql.Rows) error {
+		return control.EachRow(ctx, tx, func(rows *sql.Rows) error {
 			c, err := scanChange(rows)
 			cs = append(cs, c)
 			return err
@@ -140,7 +140,7 @@ func (s *Service) VerifyAudit(ctx context.Context) (lines int64, sum string, err
 	var chain Chain
 	err = s.cfg.DB.Read(ctx, func(tx *sql.Tx) error {
 		chain = Chain{}
-		return eachRow(ctx, tx, func(rows *sql.Rows) error {
+		return control.EachRow(ctx, tx, func(rows *sql.Rows) error {
 			c, err := scanChange(rows)
 			if err != nil {
 				return err

@@ -192,7 +192,7 @@ func (s *Service) Approve(ctx context.Context, as Credential, path, version, sum
 			return c.forbidden(RoleMaintainer, path)
 		}
 		var p *Proposal
-		err := eachRow(c.ctx, c.tx, func(rows *sql.Rows) error {
+		err := control.EachRow(c.ctx, c.tx, func(rows *sql.Rows) error {
 			got, err := scanProposal(rows)
 			p = &got
 			return err

@@ -110,7 +110,7 @@ func (s *Service) pollStates(ctx context.Context) (map[string]pollState, error) 
 	var states map[string]pollState
 	err := s.cfg.DB.Read(ctx, func(tx *sql.Tx) error {
 		states = map[string]pollState{}
-		return eachRow(ctx, tx, func(rows *sql.Rows) error {
+		return control.EachRow(ctx, tx, func(rows *sql.Rows) error {
 			var path, misses string
 			var st pollState
 			var next int64
@@ -406,7 +406,7 @@ func (p *polling) save(ctx context.Context) error {
 
 func (p *polling) record(c *change) error {
 	had := map[string]wire.Release{}
-	err := eachRow(c.ctx, c.tx, func(rows *sql.Rows) error {
+	err := control.EachRow(c.ctx, c.tx, func(rows *sql.Rows) error {
 		var body string
 		if err := rows.Scan(&body); err != nil {
 			return err

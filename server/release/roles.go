@@ -109,7 +109,7 @@ func (p person) may(role Role, path string) bool {
 const grantColumns = "principal, path, role, name, granted_by, time"
 
 func grants(ctx context.Context, tx *sql.Tx, where string, args ...any) (gs []Grant, err error) {
-	err = eachRow(ctx, tx, func(rows *sql.Rows) error {
+	err = control.EachRow(ctx, tx, func(rows *sql.Rows) error {
 		var g Grant
 		var at int64
 		err := rows.Scan(&g.Principal, &g.Path, &g.Role, &g.Name, &g.By, &at)

@@ -195,7 +195,7 @@ func (s *Service) refresh(ctx context.Context) error {
 // load reads what changed after a generation.
 func (next *Snapshot) load(ctx context.Context, tx *sql.Tx, after uint64) error {
 	changed := map[string][]wire.Release{}
-	err := eachRow(ctx, tx, func(rows *sql.Rows) error {
+	err := control.EachRow(ctx, tx, func(rows *sql.Rows) error {
 		var body string
 		if err := rows.Scan(&body); err != nil {
 			return err
@@ -213,7 +213,7 @@ func (next *Snapshot) load(ctx context.Context, tx *sql.Tx, after uint64) error 
 	for path, rs := range changed {
 		next.releases[path] = merged(path, next.releases[path], rs)
 	}
-	err = eachRow(ctx, tx, func(rows *sql.Rows) error {
+	err = control.EachRow(ctx, tx, func(rows *sql.Rows) error {
 		p, err := scanProposal(rows)
 		next.proposals = append(next.proposals, p)
 		return err
@@ -222,7 +222,7 @@ func (next *Snapshot) load(ctx context.Context, tx *sql.Tx, after uint64) error 
 		return err
 	}
 	next.overrides = map[string]Override{}
-	return eachRow(ctx, tx, func(rows *sql.Rows) error {
+	return control.EachRow(ctx, tx, func(rows *sql.Rows) error {
 		var o Override
 		var at int64
 		if err := rows.Scan(&o.ID, &o.Severity, &o.Reason, &o.By, &at); err != nil {
@@ -312,19 +312,4 @@ func (next *Snapshot) rateOne(a *wire.Advisory) {
 func graver(a, b wire.Severity) bool {
 	i, j := slices.Index(wire.Severities, a), slices.Index(wire.Severities, b)
 	return i >= 0 && (j < 0 || i < j)
-}
-
-// eachRow calls f for each row of a query.
-func eachRow(ctx context.Context, tx *sql.Tx, f func(*sql.Rows) error, query string, args ...any) error {
-	rows, err := tx.QueryContext(ctx, query, args...)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		if err := f(rows); err != nil {
-			return err
-		}
-	}
-	return rows.Err()
 }
